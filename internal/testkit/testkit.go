@@ -1,0 +1,89 @@
+// Package testkit gives tests the real things they run against: redis-server, Postgres, Chromium, free ports and a
+// clock that only moves when told. Only test files may import it.
+//
+// Servers belong to the test binary: they listen on loopback or on a socket in a private folder, and the kernel ends
+// them when the binary is gone, however it ended. A service that is not installed skips the test and says what to
+// install; with CI=true it fails the test instead, so that nothing is left out silently.
+package testkit
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Require ends the test when err says that a service is missing: it fails with CI=true and skips otherwise. what names
+// the service and how to install it. A nil err does nothing.
+func Require(t testing.TB, what string, err error) {
+	t.Helper()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("this test needs %s: %v", what, err)
+	default:
+		t.Skipf("this test needs %s: %v", what, err)
+	}
+}
+
+// FreePort returns a TCP port on 127.0.0.1 that nothing listened on a moment ago. Another program may take it before
+// the caller does; who can, should listen on port 0 instead.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatalf("find a free port: %v", err)
+	}
+	return port
+}
+
+func freePort() (int, error) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return 0, err
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	return port, l.Close()
+}
+
+// Chromium returns the path of a Chromium or Chrome binary. As root it has to be started without its sandbox.
+func Chromium(t testing.TB) string {
+	t.Helper()
+	var missing error
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			return path
+		}
+		missing = err
+	}
+	Require(t, "Chromium (apt-get install chromium)", missing)
+	return ""
+}
+
+// Clock is a clock for tests. It stands still until Advance moves it. The zero value stands at the zero time; a Clock
+// is safe for concurrent use and must not be copied.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a clock that stands at start.
+func NewClock(start time.Time) *Clock { return &Clock{now: start} }
+
+// Now returns the clock's time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the clock by d, which may be negative, and returns the new time.
+func (c *Clock) Advance(d time.Duration) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	return c.now
+}

@@ -1,0 +1,102 @@
+package orders
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"pay.taipei/gateway/money"
+)
+
+// Command asks for a new order. The API has checked every field; nothing here is
+// trusted to be free of conflicts with other orders.
+type Command struct {
+	Key             KeyRef
+	ClientReference string
+	Merchant        string // code; the client may order for it
+	PayerMemberID   string
+	Providers       []string // in order of wish; empty: routes decide
+	Methods         []string // empty: all of the provider's
+	Settlement      string
+	Amount          money.Amount
+	Lines           []BillLine
+	ReturnURL       string
+	ExpiresIn       time.Duration
+}
+
+// Fingerprint identifies the meaning of the command: two requests under one
+// idempotency key must have the same. White space and the order of fields in the request do
+// not matter; the key itself is not part of it.
+func (c *Command) Fingerprint() ([32]byte, error) {
+	canonical := *c
+	canonical.Key = KeyRef{ClientID: c.Key.ClientID, Route: c.Key.Route}
+	type line struct {
+		BillNo, Name        string
+		Quantity            int64
+		UnitPrice, Subtotal string
+	}
+	lines := make([]line, len(c.Lines))
+	for i, l := range c.Lines {
+		lines[i] = line{l.BillNo, l.Name, l.Quantity, l.UnitPrice.String(), l.Subtotal.String()}
+	}
+	canonical.Lines = nil
+	text, err := json.Marshal(struct {
+		Command Command
+		Amount  string
+		Lines   []line
+	}{canonical, c.Amount.String(), lines})
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("orders: fingerprint: %w", err)
+	}
+	return sha256.Sum256(text), nil
+}
+
+// Answers words the answers that are stored under an idempotency key. The API
+// implements it, so that a replay returns exactly the bytes that were first sent.
+type Answers interface {
+	Created(o *Order) (status int, body []byte, err error)
+	// Unknown: every create ended without a known outcome.
+	Unknown(o *Order) (status int, body []byte, err error)
+	// Declined: a provider said a clear no to the create.
+	Declined(o *Order) (status int, body []byte, err error)
+	// Conflict: the order was cancelled because its bills went to another.
+	Conflict(o *Order, b *BillError) (status int, body []byte, err error)
+}
+
+// Answer is what a request gets, now and whenever it is repeated.
+type Answer struct {
+	Status   int
+	Body     []byte
+	Replayed bool
+}
+
+// Checkout is where a click on the checkout page leads.
+type Checkout struct {
+	OrderNo     OrderNo
+	Redirect    *Redirect // nil: not payable any more, go to ReturnURL
+	FormOrigins []string  // that the redirect's form may be posted to
+	ReturnURL   string    // the client's, with order_no added
+}
+
+// Errors of placing an order, beside those of the Store.
+var (
+	ErrInFlight  = errors.New("orders: the same request is in flight")
+	ErrKeyReused = errors.New("orders: idempotency key used for another command")
+)
+
+// NoAccountError says that no account could take the order, and that nothing was carried out.
+type NoAccountError struct {
+	Why        string // for people: which rule or failure
+	RetryAfter time.Duration
+}
+
+// Error tells why.
+func (e *NoAccountError) Error() string { return "orders: no account available: " + e.Why }
+
+// FieldError says that a field of the command cannot be served, such as an unknown provider.
+type FieldError struct{ Field, Code, Detail string }
+
+// Error names the field.
+func (e *FieldError) Error() string { return fmt.Sprintf("orders: %s: %s", e.Field, e.Detail) }

@@ -1,0 +1,194 @@
+package orders
+
+import (
+	"time"
+
+	"pay.taipei/gateway/money"
+)
+
+// Order is one checkout with everything that is known of it.
+type Order struct {
+	No              OrderNo
+	ClientID        string
+	ClientReference string // the client's own, unique per client
+	Merchant        string // code
+	PayerMemberID   string // opaque
+	Provider        string // the adapter that the citizen chose
+	Methods         []string
+	Settlement      string
+	Amount          money.Amount // sum of the lines
+	Fee             money.Amount // charged to the payer
+	Total           money.Amount // amount + fee: what a provider is asked for and bound to
+	Lines           []BillLine
+	ReturnURL       string
+	PayToken        string // of the checkout page; unrelated to any attempt's token
+
+	State   OrderState
+	Version int64 // of the newest event; gap-free from 1
+	Late    bool  // paid after its end or after a soft end
+	Review  bool  // frozen until a person decides
+
+	CreatedAt time.Time
+	ExpiresAt time.Time
+
+	Attempts []Attempt // by ordinal; at least one
+	Surplus  []Surplus // by attempt and bill
+	Calls    []Call    // by attempt, operation and ordinal
+}
+
+// BillLine is one bill in an order.
+type BillLine struct {
+	BillNo    string
+	Name      string
+	Quantity  int64
+	UnitPrice money.Amount
+	Subtotal  money.Amount
+}
+
+// Attempt is one try to pay an order at one account.
+type Attempt struct {
+	No              AttemptNo
+	Ordinal         int
+	Account         string
+	Provider        string // the account's adapter
+	Environment     string // of the account
+	PayeeMemberID   string // the merchant's, at this account
+	Token           string // in our callback and return URLs
+	State           AttemptState
+	Abandoned       bool // no longer offered to the citizen, still watched
+	CreatedAt       time.Time
+	HandedAt        time.Time // zero: no redirect has left us
+	Redirect        *Redirect // as first signed; nil until known
+	Refs            map[string]string
+	ProviderTradeNo string
+	Method          string
+	PaidAt          time.Time // as the provider says; zero unless paid
+	QueryAt         time.Time // when the provider is asked next; zero: never
+}
+
+// Redirect is a signed redirect as it was made, so that it can be shown again.
+type Redirect struct {
+	Method string            `json:"method"`
+	URL    string            `json:"url"`
+	Fields map[string]string `json:"fields,omitempty"`
+}
+
+// Surplus is money of one attempt that one bill did not need.
+type Surplus struct {
+	Attempt  AttemptNo
+	BillNo   string
+	Amount   money.Amount
+	Refunded money.Amount
+}
+
+// ID names the surplus row; attempt and bill make it unique.
+func (s Surplus) ID() string { return string(s.Attempt) + "-" + s.BillNo }
+
+// Op is a kind of request to a provider.
+type Op string
+
+// The operations that have call rows. A create moves no money.
+const (
+	OpCreate  Op = "create"
+	OpConfirm Op = "confirm"
+	OpRefund  Op = "refund"
+)
+
+func (o Op) movesMoney() bool { return o != OpCreate }
+
+// Outcome is what we know of a call. The zero value is open: sent, or about to be.
+type Outcome string
+
+// The outcomes of a call.
+const (
+	OutcomeOpen    Outcome = ""
+	OutcomeDone    Outcome = "done"     // carried out
+	OutcomeRefused Outcome = "refused"  // a clear no
+	OutcomeNotSent Outcome = "not_sent" // proven: not a byte arrived
+	OutcomeUnknown Outcome = "unknown"  // may have been carried out
+)
+
+// Call is one request to a provider, committed before a byte leaves.
+type Call struct {
+	Attempt AttemptNo
+	Op      Op
+	Ordinal int
+	SentAt  time.Time
+	Outcome Outcome
+	EndedAt time.Time // zero while open
+}
+
+// Bill is who holds and who paid one bill of a merchant.
+type Bill struct {
+	Holder OrderNo // may open pages; empty: nobody
+	Paid   OrderNo // paid it first; empty: unpaid
+}
+
+// Book is an order together with its bills, as one transaction sees them.
+type Book struct {
+	Order Order
+	Bills map[string]Bill // by bill number, for every line of the order
+}
+
+// Current is the newest attempt.
+func (o *Order) Current() *Attempt { return &o.Attempts[len(o.Attempts)-1] }
+
+// Attempt finds an attempt of the order by its number, or nil.
+func (o *Order) Attempt(no AttemptNo) *Attempt {
+	for i := range o.Attempts {
+		if o.Attempts[i].No == no {
+			return &o.Attempts[i]
+		}
+	}
+	return nil
+}
+
+// Doubt says whether a money call has no outcome yet: nobody knows whether the money
+// moved. Only evidence on its attempt closes it: paid, failed, or the provider's own
+// expiry.
+func (o *Order) Doubt() bool {
+	for _, c := range o.Calls {
+		if !c.Op.movesMoney() || (c.Outcome != OutcomeOpen && c.Outcome != OutcomeUnknown) {
+			continue
+		}
+		if a := o.Attempt(c.Attempt); a != nil && a.State != AttemptPaid && a.State != AttemptFailed && a.State != AttemptExpired {
+			return true
+		}
+	}
+	return false
+}
+
+// Payable says whether the order may take the citizen to a provider now: open, not
+// frozen, unexpired, and holding all of its bills, none of them paid.
+func (b *Book) Payable(now time.Time) bool {
+	o := &b.Order
+	if o.State != OrderOpen || o.Review || !now.Before(o.ExpiresAt) {
+		return false
+	}
+	for _, l := range o.Lines {
+		if bill := b.Bills[l.BillNo]; bill.Holder != o.No || bill.Paid != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// unansweredGrace is how long the holds of an order whose first answer never went
+// out survive the lease of the request that placed it.
+const unansweredGrace = time.Minute
+
+// Takeable says whether a new order may take the bills that holder holds. keyLease is
+// the end of the lease of the request that placed holder while that request has no
+// answer yet; zero once it has.
+func Takeable(holder *Order, keyLease, now time.Time) bool {
+	if holder.Review || holder.Doubt() {
+		return false
+	}
+	if holder.State != OrderOpen {
+		return true
+	}
+	if !keyLease.IsZero() && now.After(keyLease.Add(unansweredGrace)) {
+		return true
+	}
+	return !now.Before(holder.ExpiresAt)
+}

@@ -1,0 +1,93 @@
+package providers
+
+import (
+	"time"
+
+	"pay.taipei/gateway/money"
+)
+
+// Descriptor is what a provider is, as a value: read by the router, the
+// directory, the pay page and the conformance kit.
+type Descriptor struct {
+	Name     string // the adapter's package, config key, URL segment and metric label
+	NameZH   string
+	NameEN   string
+	Methods  []Method
+	Currency money.Currency
+	Min, Max money.Amount // of one order; the zero value is no limit
+
+	// Number is what the provider takes as merchant order number.
+	Number NumberRule
+	// AmountUnit says in words what the provider's wire carries, with its source.
+	AmountUnit string
+
+	// PayeeField and PayerField say where the merchant's and the payer's member ids
+	// ride inside the signed bytes; "not carried" when they do not.
+	PayeeField, PayerField string
+
+	// ServerCreate says that Create calls the provider instead of only signing.
+	ServerCreate bool
+	// RedirectLife is how long a signed redirect may be used; zero: as long as the order.
+	RedirectLife time.Duration
+	// Reopen says whether the same number may be sent to the provider again.
+	Reopen Reopen
+	// FormOrigins are the origins (scheme://host:port) a form is posted to, for the pay page's CSP.
+	FormOrigins []string
+	// AnswerAuth says by what an answer to Query is authenticated.
+	AnswerAuth AnswerAuth
+
+	Patience Patience
+	Docs     []DocLink
+}
+
+// Method is a way to pay that ends at once.
+type Method struct{ Code, NameZH, NameEN string }
+
+// NumberRule limits the attempt number.
+type NumberRule struct {
+	MaxLength int
+	Alphabet  string // for people, such as "0-9A-Z"
+}
+
+// Reopen says what a second click may do. The zero value is the cautious one.
+type Reopen int
+
+// The ways to reopen.
+const (
+	ReopenNewAttempt Reopen = iota // a number is good for one visit
+	ReopenReuse                    // the same number may be signed and sent anew while pending
+)
+
+// AnswerAuth says what makes an answer believable. The zero value is nothing: such
+// an answer can never make an attempt paid.
+type AnswerAuth int
+
+// What authenticates an answer.
+const (
+	AnswerUnauthenticated AnswerAuth = iota
+	AnswerMAC                        // signed by the provider
+	AnswerTLS                        // unsigned, from the provider's host over TLS
+)
+
+// Patience is how and when the provider likes to be asked.
+type Patience struct {
+	FirstQuery time.Duration // after the redirect was handed out
+	Spacing    time.Duration // between two queries of one attempt
+	Grace      time.Duration // after the order's end, before "unpaid" is final
+	// NotFoundFinal says that NotFound after the grace means: never paid. When false
+	// only an explicit answer ends the attempt.
+	NotFoundFinal bool
+	Deadline      time.Duration // of one query; zero: 10 s
+}
+
+// DocLink is a document the adapter was written from.
+type DocLink struct{ Title, URL, Read string }
+
+// Listing is a provider in the directory that citizens choose from.
+type Listing struct {
+	Descriptor Descriptor
+	Available  bool
+	Why        string    // when not available: a code, such as "merchant_not_configured" or "above_limit"
+	Until      time.Time // when it becomes available again; zero: not known
+	Fee        money.Amount
+}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -68,7 +69,7 @@ func New(config Config, deps Deps) (*Client, error) {
 	}
 	base, err := parseBase(config)
 	if err != nil {
-		return nil, &Error{Target: config.Name, Err: err}
+		return nil, fmt.Errorf("httpx: target %s: %w", config.Name, err)
 	}
 	pooled := newTransport(config, base, deps.Resolver)
 	fresh := pooled.Clone()
@@ -88,7 +89,7 @@ type Request struct {
 	Path     string      // begins with "/", escaped: exactly as it goes over the wire
 	RawQuery string      // escaped, without "?"
 	Header   http.Header // copied; Host and the framing headers in it are ignored
-	Body     []byte      // not to be changed while the call runs
+	Body     []byte      // not copied, and net/http may still read it just after the call: do not change it
 }
 
 // Response is a whole answer, whatever its status; a redirect is an answer too. Body is at most 1 MiB and as it came: a

@@ -20,10 +20,8 @@ const maxIdle = 4 * time.Second
 // parseBase does not repeat the URL in its errors: it may hold a password.
 func parseBase(config Config) (*url.URL, error) {
 	u, err := url.Parse(config.BaseURL)
-	if err != nil || u.Hostname() == "" || !isVisible(u.Host) || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) {
-		return nil, errBase
-	}
-	if u.Scheme != "https" && (u.Scheme != "http" || config.Network == Public) {
+	if err != nil || u.Hostname() == "" || !isVisible(u.Host) || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) ||
+		u.Scheme != "https" && (u.Scheme != "http" || config.Network == Public) {
 		return nil, errBase
 	}
 	ip, err := netip.ParseAddr(u.Hostname())

@@ -17,7 +17,7 @@ const (
 func (n Network) allows(a netip.Addr) bool {
 	a = a.WithZone("")
 	switch {
-	case within(a, "168.63.129.16/32", "fd00:ec2::/32", "fd20:ce::/32"): // platform services of Azure, AWS and Google
+	case a.Is4In6(), within(a, "168.63.129.16/32", "fd00:ec2::/32", "fd20:ce::/32"): // metadata at Azure, AWS, Google
 		return false
 	case a.IsLoopback():
 		return n == Loopback

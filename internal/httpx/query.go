@@ -99,7 +99,8 @@ func (q *query) check(ctx context.Context, _ *http.Response, _ error) (bool, err
 func (q *query) worthRepeating() (again bool, asked time.Duration) {
 	if q.failure != nil {
 		_, untrusted := errors.AsType[*tls.CertificateVerificationError](q.failure)
-		return !untrusted && !errors.Is(q.failure, errRefused) && !errors.Is(q.failure, errTooLarge) && !errors.Is(q.failure, errMalformed), 0
+		hopeless := untrusted || errors.Is(q.failure, errRefused) || errors.Is(q.failure, errTooLarge) || errors.Is(q.failure, errMalformed)
+		return !hopeless, 0
 	}
 	asked, set := retryAfter(q.answer.Header.Get("Retry-After"), q.client.deps.Now())
 	switch q.answer.Status {
@@ -116,5 +117,8 @@ func retryAfter(text string, now time.Time) (time.Duration, bool) {
 		return time.Duration(min(seconds, 3600)) * time.Second, true
 	}
 	date, err := http.ParseTime(text)
-	return date.Sub(now), err == nil
+	if err != nil {
+		return 0, false
+	}
+	return date.Sub(now), true
 }

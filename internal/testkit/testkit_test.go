@@ -175,25 +175,30 @@ func TestServersDieWithTheBinary(t *testing.T) {
 	}
 	requireRedis(t)
 	requirePostgres(t)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestServersDieWithTheBinary$")
-	cmd.Env = append(os.Environ(), "TESTKIT_CHILD=1")
-	out, err := cmd.StdoutPipe()
+	child := exec.Command(os.Args[0], "-test.run=^TestServersDieWithTheBinary$")
+	child.Env = append(os.Environ(), "TESTKIT_CHILD=1")
+	said, mouth, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	child.Stdout = mouth
+	p, err := launch(child, syscall.SIGKILL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop(syscall.SIGKILL)
+	if err := mouth.Close(); err != nil {
 		t.Fatal(err)
 	}
 	var word, addr, dsn string
-	for lines := bufio.NewScanner(out); lines.Scan() && word != "servers"; {
+	for lines := bufio.NewScanner(said); word != "servers" && lines.Scan(); {
 		word, addr, _ = strings.Cut(lines.Text(), " ")
 	}
 	addr, dsn, _ = strings.Cut(addr, " ")
 	if out, err := psql(t, dsn, "SELECT 1"); err != nil {
 		t.Fatalf("the child's Postgres: %v: %s", err, out)
 	}
-	_ = cmd.Process.Signal(syscall.SIGKILL)
-	_ = cmd.Wait()
+	p.stop(syscall.SIGKILL)
 	await(t, "redis-server to end", func() bool {
 		_, err := say(t, addr, "PING", time.Minute)
 		return err != nil

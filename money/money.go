@@ -99,7 +99,7 @@ func FromUnits(units int64, c Currency) (Amount, error) {
 
 // FromDecimal makes an amount from major units. A value that is not a whole number
 // of smallest units is ErrMalformed: the caller decides how to round, never this
-// package.
+// package. A negative or too large one is ErrRange.
 func FromDecimal(d decimal.Decimal, c Currency) (Amount, error) {
 	digits, ok := c.digits()
 	if !ok {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
 )
 
@@ -27,8 +26,9 @@ var Taipei = time.FixedZone("Asia/Taipei", 8*60*60)
 const MaxOrdinal = 99
 
 var (
-	orderNoForm = regexp.MustCompile(`^20[0-9]{14}$`)
-	prefixForm  = regexp.MustCompile(`^[A-Z0-9]{0,2}$`)
+	orderNoForm   = regexp.MustCompile(`^20[0-9]{14}$`)
+	prefixForm    = regexp.MustCompile(`^[A-Z0-9]{0,2}$`)
+	attemptNoForm = regexp.MustCompile(`^[A-Z0-9]{0,2}(20[0-9]{14})(?:0[1-9]|[1-9][0-9])$`)
 )
 
 // Day is the YYYYMMDD of a moment in Taipei.
@@ -71,9 +71,9 @@ func NewAttemptNo(prefix string, no OrderNo, ordinal int) (AttemptNo, error) {
 // Order is the number of the order that an attempt number belongs to, or false when
 // the text has not the form of one.
 func (a AttemptNo) Order() (OrderNo, bool) {
-	s := string(a)
-	if len(s) < 18 || len(s) > 20 || strings.Trim(s[len(s)-2:], "0123456789") != "" {
+	m := attemptNoForm.FindStringSubmatch(string(a))
+	if m == nil {
 		return "", false
 	}
-	return ParseOrderNo(s[len(s)-18 : len(s)-2])
+	return OrderNo(m[1]), true
 }

@@ -160,7 +160,7 @@ func (o *Order) Doubt() bool {
 
 // Payable says whether the order may take the citizen to a provider now: open, not
 // frozen, unexpired, and holding all of its bills, none of them paid.
-func (b *Book) Payable(now time.Time) bool {
+func (b Book) Payable(now time.Time) bool {
 	o := &b.Order
 	if o.State != OrderOpen || o.Review || !now.Before(o.ExpiresAt) {
 		return false

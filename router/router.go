@@ -75,7 +75,7 @@ type Links interface {
 
 // Meter counts.
 type Meter interface {
-	ProviderCall(account string, op providers.Op, kind string, took time.Duration)
+	ProviderCall(account, op, kind string, took time.Duration)
 	OrderMoved(to string)
 	IdempotencyHit(layer string)
 	UnmappedCode(account string)
@@ -161,6 +161,6 @@ func observed[T any](r *Router, account string, op providers.Op, call func() (T,
 		kind = providers.KindOf(err).String()
 		r.d.Log.Warn("provider call", "account", account, "op", string(op), "kind", kind, "err", err)
 	}
-	r.d.Meter.ProviderCall(account, op, kind, r.d.Now().Sub(start))
+	r.d.Meter.ProviderCall(account, string(op), kind, r.d.Now().Sub(start))
 	return result, err
 }

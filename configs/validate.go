@@ -1,0 +1,417 @@
+package configs
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"pay.taipei/gateway/signing"
+)
+
+var (
+	nameForm    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+	keyIDForm   = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
+	prefixForm  = regexp.MustCompile(`^[A-Z0-9]{0,2}$`)
+	unknownForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,31}$`)
+)
+
+// validator collects problems and finds where they stand.
+type validator struct {
+	body     ast.Node
+	problems Problems
+}
+
+// add reports a problem of a known setting and quotes it, unless it may be secret.
+func (v *validator) add(path, format string, args ...any) {
+	v.report(v.find(path), path, fmt.Sprintf(format, args...), !mayBeSecret.MatchString(path))
+}
+
+// report reports a problem at a node; nil: the setting is missing.
+func (v *validator) report(n ast.Node, path, what string, quote bool) {
+	p := Problem{Path: path, What: what}
+	if n != nil && n.GetToken() != nil {
+		p.Line = n.GetToken().Position.Line
+		p.Excerpt = excerpt(n, path, p.Line, quote)
+	}
+	v.problems = append(v.problems, p)
+}
+
+// find is the value at a path such as clients[0].keys[1].sha256, or nil.
+func (v *validator) find(path string) ast.Node {
+	n := v.body
+	for step := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
+		switch node := n.(type) {
+		case *ast.MappingNode:
+			i := slices.IndexFunc(node.Values, func(p *ast.MappingValueNode) bool { return p.Key.GetToken().Value == step })
+			if i < 0 {
+				return nil
+			}
+			n = node.Values[i].Value
+		case *ast.SequenceNode:
+			i, err := strconv.Atoi(step)
+			if err != nil || i < 0 || i >= len(node.Values) {
+				return nil
+			}
+			n = node.Values[i]
+		default:
+			return nil
+		}
+	}
+	return n
+}
+
+// mayBeSecret are the settings whose value is never quoted: they hold secrets, or a
+// slip of the hand puts one there.
+var mayBeSecret = regexp.MustCompile(`^(store|redis)|\.keys|\.settings|\.url$`)
+
+// excerpt is a setting with a caret under its value, or under its name where the value
+// is not quoted. It is written anew: in YAML's flow style the line of the file may hold
+// a secret beside the setting.
+func excerpt(n ast.Node, path string, line int, quote bool) string {
+	gutter, name, value := fmt.Sprintf("  %d | ", line), "- ", "…"
+	if !strings.HasSuffix(path, "]") {
+		name = path[strings.LastIndexByte(path, '.')+1:] + ": "
+	}
+	caret := len(gutter)
+	if _, scalar := n.(ast.ScalarNode); scalar && quote && !strings.ContainsAny(n.GetToken().Value, "@?\n") {
+		value = n.GetToken().Value
+		caret += len(name)
+	}
+	return gutter + name + value + "\n" + strings.Repeat(" ", caret) + "^\n"
+}
+
+func (v *validator) config(c *Config) {
+	switch c.Environment {
+	case Demo, Sandbox, Production:
+	default:
+		v.add("environment", "want demo, sandbox or production")
+	}
+	v.listen(c)
+	v.publicURL(c)
+	for i, p := range c.TrustedProxies {
+		_, prefixErr := netip.ParsePrefix(p)
+		_, addrErr := netip.ParseAddr(p)
+		if prefixErr != nil && addrErr != nil {
+			v.add(fmt.Sprintf("trusted_proxies[%d]", i), "want an address or a CIDR block")
+		}
+	}
+	v.stores(c)
+	v.merchants(c)
+	v.accounts(c)
+	v.clients(c)
+}
+
+func (v *validator) listen(c *Config) {
+	pairs := []struct {
+		name, addr string
+		tls        KeyPair
+	}{{"api", c.Listen.API, c.TLS.API}, {"edge", c.Listen.Edge, c.TLS.Edge}, {"ops", c.Listen.Ops, c.TLS.Ops}}
+	for _, p := range pairs {
+		host, _, err := net.SplitHostPort(p.addr)
+		if err != nil {
+			v.add("listen."+p.name, "want host:port")
+		}
+		if ip, err := netip.ParseAddr(host); c.Environment == Demo && (err != nil || !ip.IsLoopback()) {
+			v.add("listen."+p.name, "the demo listens on loopback only: want 127.0.0.1:port")
+		}
+		if (p.tls.CertFile == "") != (p.tls.KeyFile == "") {
+			v.add("tls."+p.name, "want both cert_file and key_file")
+		}
+	}
+}
+
+func (v *validator) publicURL(c *Config) {
+	u, err := url.Parse(c.PublicURL)
+	switch {
+	case c.PublicURL == "":
+		v.add("public_url", "required: where providers and browsers reach the edge listener")
+	case err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http"):
+		v.add("public_url", "want scheme and host only, such as https://gw.pay.taipei")
+	case c.Environment == Production && u.Scheme != "https":
+		v.add("public_url", "production needs https")
+	}
+}
+
+// stores resolves store and redis from their files and checks their forms.
+func (v *validator) stores(c *Config) {
+	c.Store = v.oneOf("store", c.Store, c.StoreFile, "sqlite:gateway.db")
+	if !strings.HasPrefix(c.Store, "sqlite:") && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://") {
+		v.add("store", "want sqlite:PATH or a postgres:// URL")
+	}
+	c.Redis = v.oneOf("redis", c.Redis, c.RedisFile, "embedded")
+	r, err := ParseRedis(c.Redis)
+	if err != nil {
+		v.add("redis", "%s", err)
+	}
+	if c.Environment == Production && r.Mode == RedisEmbedded {
+		v.add("redis", "production needs a real Redis: the embedded one forgets everything when the process ends")
+	}
+}
+
+// oneOf is the value of a setting that may stand in a file of its own.
+func (v *validator) oneOf(name, value, file, fallback string) string {
+	switch {
+	case value != "" && file != "":
+		v.add(name+"_file", "want exactly one of %s and %s_file", name, name)
+	case file != "":
+		b, err := os.ReadFile(file)
+		if err != nil {
+			v.add(name+"_file", "cannot be read: %s", reason(err))
+			return fallback
+		}
+		return strings.TrimSpace(string(b))
+	case value == "":
+		return fallback
+	}
+	return value
+}
+
+// ParseRedis takes a redis setting apart. Its error never holds the password.
+func ParseRedis(setting string) (RedisAddress, error) {
+	if setting == "embedded" {
+		return RedisAddress{Mode: RedisEmbedded}, nil
+	}
+	const want = "want embedded, redis://host:port, rediss://host:port, redis+sentinel://host:port,…/master or redis+cluster://host:port,…"
+	u, err := url.Parse(setting)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return RedisAddress{}, errors.New(want)
+	}
+	r := RedisAddress{Addrs: strings.Split(u.Host, ","), Username: u.User.Username()}
+	if password, ok := u.User.Password(); ok {
+		r.Password = signing.NewSecret([]byte(password))
+	}
+	master := strings.TrimPrefix(u.Path, "/")
+	if strings.Contains(master, "/") {
+		return RedisAddress{}, errors.New(want)
+	}
+	switch u.Scheme {
+	case "redis", "rediss":
+		r.Mode, r.TLS = RedisSingle, u.Scheme == "rediss"
+		if len(r.Addrs) != 1 || master != "" {
+			return RedisAddress{}, errors.New(want)
+		}
+	case "redis+sentinel":
+		r.Mode, r.Master = RedisSentinel, master
+		if master == "" {
+			return RedisAddress{}, errors.New(want)
+		}
+	case "redis+cluster":
+		r.Mode = RedisCluster
+		if master != "" {
+			return RedisAddress{}, errors.New(want)
+		}
+	default:
+		return RedisAddress{}, errors.New(want)
+	}
+	for _, a := range r.Addrs {
+		host, port, err := net.SplitHostPort(a)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 || host == "" {
+			return RedisAddress{}, errors.New(want)
+		}
+	}
+	return r, nil
+}
+
+func (v *validator) merchants(c *Config) {
+	seen := map[string]bool{}
+	if len(c.Merchants) == 0 {
+		v.add("merchants", "required: at least one")
+	}
+	for i, m := range c.Merchants {
+		at := fmt.Sprintf("merchants[%d]", i)
+		if !nameForm.MatchString(m.Code) || seen[m.Code] {
+			v.add(at+".code", "want a code of its own: a letter, then up to 31 of a-z, 0-9, -")
+		}
+		seen[m.Code] = true
+		if m.Name == "" || strings.ContainsAny(m.Name, "&=<>%") {
+			v.add(at+".name", "required, without & = < > %%")
+		}
+		for _, account := range slices.Sorted(maps.Keys(m.Payees)) {
+			payee := m.Payees[account]
+			if !slices.ContainsFunc(c.Accounts, func(a Account) bool { return a.Name == account }) {
+				v.add(at+".payees."+account, "no such account is configured")
+			}
+			if payee == "" {
+				v.add(at+".payees."+account, "required: the merchant's member id at this account")
+			}
+		}
+	}
+}
+
+func (v *validator) accounts(c *Config) {
+	seen := map[string]bool{}
+	if len(c.Accounts) == 0 {
+		v.add("accounts", "required: at least one")
+	}
+	for i := range c.Accounts {
+		a, at := &c.Accounts[i], fmt.Sprintf("accounts[%d]", i)
+		if !nameForm.MatchString(a.Name) || seen[a.Name] {
+			v.add(at+".name", "want a name of its own: a letter, then up to 31 of a-z, 0-9, -")
+		}
+		seen[a.Name] = true
+		if a.Environment == "" {
+			a.Environment = c.Environment
+		}
+		if a.Environment != c.Environment {
+			v.add(at+".environment", "this gateway is %s: real and play money do not mix", c.Environment)
+		}
+		if !prefixForm.MatchString(a.NumberPrefix) {
+			v.add(at+".number_prefix", "want at most two of A-Z, 0-9")
+		}
+		v.network(at+".network", a.Network, c.Environment)
+		v.queryRule(at+".query_before_paid", a)
+		if a.Settings == nil {
+			v.add(at+".settings", "required: the adapter's own settings")
+		}
+	}
+}
+
+func (v *validator) network(at, network string, e Environment) {
+	switch network {
+	case "", "public", "private":
+	case "loopback":
+		if e == Production {
+			v.add(at, "loopback is for the demo and for sandboxes")
+		}
+	default:
+		v.add(at, "want public, private or loopback")
+	}
+}
+
+func (v *validator) queryRule(at string, a *Account) {
+	switch {
+	case a.QueryBeforePaid == "" || a.QueryBeforePaid == "always":
+	case a.QueryBeforePaid == "never":
+		a.QueryNever = true
+	case strings.HasPrefix(a.QueryBeforePaid, "above "):
+		n, err := strconv.ParseInt(strings.TrimPrefix(a.QueryBeforePaid, "above "), 10, 64)
+		if err == nil && n > 0 {
+			a.QueryAbove = n
+			return
+		}
+		fallthrough
+	default:
+		v.add(at, "want always, never or above N")
+	}
+}
+
+func (v *validator) clients(c *Config) {
+	seen, keys := map[string]bool{}, map[string]bool{}
+	if len(c.Clients) == 0 {
+		v.add("clients", "required: at least one")
+	}
+	for i := range c.Clients {
+		cl, at := &c.Clients[i], fmt.Sprintf("clients[%d]", i)
+		if !nameForm.MatchString(cl.ID) || seen[cl.ID] {
+			v.add(at+".id", "want an id of its own: a letter, then up to 31 of a-z, 0-9, -")
+		}
+		seen[cl.ID] = true
+		if len(cl.Keys) == 0 {
+			v.add(at+".keys", "required: at least one; make one with a random secret of 43 base64url characters")
+		}
+		for j := range cl.Keys {
+			v.clientKey(fmt.Sprintf("%s.keys[%d]", at, j), &cl.Keys[j], keys)
+		}
+		for j, m := range cl.Merchants {
+			if !slices.ContainsFunc(c.Merchants, func(x Merchant) bool { return x.Code == m }) {
+				v.add(fmt.Sprintf("%s.merchants[%d]", at, j), "no such merchant is configured")
+			}
+		}
+		if len(cl.ReturnPrefixes) == 0 {
+			v.add(at+".return_prefixes", "required: where the citizen's browser may be sent back to")
+		}
+		for j, p := range cl.ReturnPrefixes {
+			v.returnPrefix(fmt.Sprintf("%s.return_prefixes[%d]", at, j), p, c.Environment)
+		}
+		if cl.Webhook != nil {
+			v.webhook(at+".webhook", cl.Webhook, c.Environment)
+		}
+	}
+}
+
+func (v *validator) clientKey(at string, k *ClientKey, seen map[string]bool) {
+	if !keyIDForm.MatchString(k.ID) || seen[k.ID] {
+		v.add(at+".id", "want an id of its own: up to 32 of A-Z, a-z, 0-9, -")
+	}
+	seen[k.ID] = true
+	digest, err := hex.DecodeString(k.SHA256)
+	if err != nil || len(digest) != 32 {
+		v.add(at+".sha256", "want 64 hex digits: the SHA-256 of the key's secret")
+		return
+	}
+	k.Digest = [32]byte(digest)
+	if k.NotAfter == "" {
+		return
+	}
+	if k.Expires, err = time.Parse(time.RFC3339, k.NotAfter); err != nil {
+		v.add(at+".not_after", "want a time such as 2027-01-01T00:00:00+08:00")
+	}
+}
+
+func (v *validator) returnPrefix(at, prefix string, e Environment) {
+	u, err := url.Parse(prefix)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(prefix, "\\ "):
+		v.add(at, "want scheme, host and path, such as https://pay.taipei/result")
+	case u.Scheme == "https":
+	case u.Scheme == "http" && e != Production && isLoopback(u.Hostname()):
+	default:
+		v.add(at, "want https (http only on loopback, outside production)")
+	}
+}
+
+func (v *validator) webhook(at string, w *Webhook, e Environment) {
+	u, err := url.Parse(w.URL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
+		v.add(at+".url", "want an absolute URL without user or fragment")
+	case u.Scheme == "https":
+	case u.Scheme == "http" && e != Production && w.Network == "loopback":
+	default:
+		v.add(at+".url", "want https (http only with network: loopback, outside production)")
+	}
+	v.network(at+".network", w.Network, e)
+	keys := w.Keys
+	switch {
+	case (len(w.Keys) > 0) == (w.KeysFile != ""):
+		v.add(at+".keys", "want exactly one of keys and keys_file")
+		return
+	case w.KeysFile != "":
+		keys = strings.Fields(v.oneOf(at+".keys", "", w.KeysFile, ""))
+	}
+	for i, k := range keys {
+		s, err := signing.ParseWebhookSigner(k)
+		if err != nil {
+			v.add(at+".keys", "key %d: %s", i+1, err)
+			continue
+		}
+		w.Signers = append(w.Signers, s)
+	}
+}
+
+// reason is why a file cannot be read, without its name: a setting that names a file is
+// where a secret is put by mistake.
+func reason(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && ip.IsLoopback())
+}

@@ -1,0 +1,186 @@
+// Package metrics counts what operators watch, in a registry of its own. It is the
+// only package that knows Prometheus.
+//
+// Labels are bounded: accounts, operations, routes and codes from fixed lists, never
+// an order's number and never a provider's text.
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are the gateway's figures. It is safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests     *prometheus.CounterVec
+	requestTime  *prometheus.HistogramVec
+	calls        *prometheus.CounterVec
+	callTime     *prometheus.HistogramVec
+	callbacks    *prometheus.CounterVec
+	moves        *prometheus.CounterVec
+	idempotency  *prometheus.CounterVec
+	unmapped     *prometheus.CounterVec
+	stuck        prometheus.Counter
+	degraded     *prometheus.GaugeVec
+	outboxOldest prometheus.Gauge
+	outboxDepth  *prometheus.GaugeVec
+	doubts       prometheus.Gauge
+	surplus      prometheus.Gauge
+	reviews      prometheus.Gauge
+	orphans      prometheus.Gauge
+}
+
+// Readings are figures that are read from the store from time to time.
+type Readings struct {
+	OutboxOldest                         time.Duration
+	OutboxDepth                          map[string]int64 // by state
+	Doubts, SurplusOpen, Reviews, Orphan int64
+}
+
+// New makes the figures and touches every label set that is known beforehand, so that
+// rates start at zero.
+func New(accounts []string) (*Metrics, error) {
+	m := &Metrics{
+		registry:     prometheus.NewRegistry(),
+		requests:     counters("http_requests_total", "Requests answered.", "listener", "route", "code"),
+		requestTime:  histograms("http_request_seconds", "Time to answer a request.", "listener", "route"),
+		calls:        counters("provider_calls_total", "Calls to providers by the kind of their outcome.", "account", "op", "kind"),
+		callTime:     histograms("provider_call_seconds", "Time of calls to providers.", "account", "op"),
+		callbacks:    counters("callbacks_total", "Callbacks by verdict.", "account", "verdict"),
+		moves:        counters("order_moves_total", "Facts about orders by what the order moved to.", "to"),
+		idempotency:  counters("idempotency_hits_total", "Requests that had been seen before, by the layer that knew.", "layer"),
+		unmapped:     counters("unmapped_codes_total", "Provider codes that the adapter does not know.", "account"),
+		stuck:        prometheus.NewCounter(opts("outbox_stuck_total", "Deliveries that have failed for more than an hour.")),
+		degraded:     gauges("degraded", "1 while a part is away and the gateway goes on without it.", "part"),
+		outboxOldest: prometheus.NewGauge(prometheus.GaugeOpts(opts("outbox_oldest_seconds", "Age of the oldest event not delivered yet."))),
+		outboxDepth:  gauges("outbox_depth", "Events not delivered yet.", "state"),
+		doubts:       prometheus.NewGauge(prometheus.GaugeOpts(opts("doubts", "Orders with a money call whose outcome nobody knows."))),
+		surplus:      prometheus.NewGauge(prometheus.GaugeOpts(opts("surplus_open", "Surplus rows not paid back."))),
+		reviews:      prometheus.NewGauge(prometheus.GaugeOpts(opts("reviews_open", "Orders frozen until a person decides."))),
+		orphans:      prometheus.NewGauge(prometheus.GaugeOpts(opts("orphans", "Authentic callbacks of no attempt that we know."))),
+	}
+	for _, c := range []prometheus.Collector{
+		m.requests, m.requestTime, m.calls, m.callTime, m.callbacks, m.moves, m.idempotency, m.unmapped, m.stuck,
+		m.degraded, m.outboxOldest, m.outboxDepth, m.doubts, m.surplus, m.reviews, m.orphans,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := m.registry.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	m.touch(accounts)
+	return m, nil
+}
+
+func (m *Metrics) touch(accounts []string) {
+	for _, a := range accounts {
+		for _, v := range []string{"accepted", "refused", "retry_later"} {
+			m.callbacks.WithLabelValues(a, v)
+		}
+		m.unmapped.WithLabelValues(a)
+	}
+	for _, to := range []string{"created", "pending", "paid", "failed", "cancelled", "expired", "surplus", "review"} {
+		m.moves.WithLabelValues(to)
+	}
+	for _, layer := range []string{"redis", "sql"} {
+		m.idempotency.WithLabelValues(layer)
+	}
+	m.degraded.WithLabelValues("redis").Set(0)
+	m.degraded.WithLabelValues("sql").Set(0)
+	for _, s := range []string{"ready", "held"} {
+		m.outboxDepth.WithLabelValues(s).Set(0)
+	}
+}
+
+// HTTPRequest counts an answered request. route is a template, never a path.
+func (m *Metrics) HTTPRequest(listener, route string, code int, took time.Duration) {
+	m.requests.WithLabelValues(listener, route, strconv.Itoa(code)).Inc()
+	m.requestTime.WithLabelValues(listener, route).Observe(took.Seconds())
+}
+
+// ProviderCall counts a call to a provider by the kind of its outcome.
+func (m *Metrics) ProviderCall(account, op, kind string, took time.Duration) {
+	m.calls.WithLabelValues(account, op, kind).Inc()
+	m.callTime.WithLabelValues(account, op).Observe(took.Seconds())
+}
+
+// Callback counts a callback by verdict.
+func (m *Metrics) Callback(account, verdict string) {
+	m.callbacks.WithLabelValues(account, verdict).Inc()
+}
+
+// OrderMoved counts a fact about an order.
+func (m *Metrics) OrderMoved(to string) { m.moves.WithLabelValues(to).Inc() }
+
+// IdempotencyHit counts a request that had been seen before.
+func (m *Metrics) IdempotencyHit(layer string) { m.idempotency.WithLabelValues(layer).Inc() }
+
+// UnmappedCode counts a provider code that the adapter does not know.
+func (m *Metrics) UnmappedCode(account string) { m.unmapped.WithLabelValues(account).Inc() }
+
+// Stuck counts a delivery that has failed for more than an hour.
+func (m *Metrics) Stuck() { m.stuck.Inc() }
+
+// Degraded says whether a part is away.
+func (m *Metrics) Degraded(part string, away bool) {
+	v := 0
+	if away {
+		v = 1
+	}
+	m.degraded.WithLabelValues(part).Set(float64(v))
+}
+
+// Set takes the figures that were read from the store.
+func (m *Metrics) Set(r Readings) {
+	m.outboxOldest.Set(r.OutboxOldest.Seconds())
+	for state, n := range r.OutboxDepth {
+		m.outboxDepth.WithLabelValues(state).Set(float64(n))
+	}
+	m.doubts.Set(float64(r.Doubts))
+	m.surplus.Set(float64(r.SurplusOpen))
+	m.reviews.Set(float64(r.Reviews))
+	m.orphans.Set(float64(r.Orphan))
+}
+
+// Handler serves the figures; before each answer it calls refresh, which may be nil.
+func (m *Metrics) Handler(refresh func(context.Context)) http.Handler {
+	h := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, Registry: m.registry})
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if refresh != nil {
+			refresh(req.Context())
+		}
+		h.ServeHTTP(w, req)
+	})
+}
+
+func opts(name, help string) prometheus.CounterOpts {
+	return prometheus.CounterOpts{Namespace: "gateway", Name: name, Help: help}
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(opts(name, help), labels)
+}
+
+func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts(opts(name, help)), labels)
+}
+
+// histograms have classic and native buckets, so that old and new Prometheus both read them.
+func histograms(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "gateway", Name: name, Help: help,
+		Buckets:                         []float64{0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  160,
+		NativeHistogramMinResetDuration: time.Hour,
+	}, labels)
+}

@@ -1,0 +1,164 @@
+package metrics
+
+import (
+	"context"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+)
+
+func used(t *testing.T) *Metrics {
+	t.Helper()
+	m, err := New([]string{"main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.HTTPRequest("api", "/v1/orders", 201, 20*time.Millisecond)
+	m.ProviderCall("main", "query", "OutcomeUnknown", time.Second)
+	m.Callback("main", "accepted")
+	m.OrderMoved("paid")
+	m.IdempotencyHit("sql")
+	m.UnmappedCode("main")
+	m.Stuck()
+	m.Degraded("redis", true)
+	m.Set(Readings{OutboxOldest: 1500 * time.Millisecond, OutboxDepth: map[string]int64{"held": 2}, Doubts: 3, SurplusOpen: 4, Reviews: 5, Orphan: 6})
+	return m
+}
+
+func TestLint(t *testing.T) {
+	families, err := used(t).registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestNamesAndLabels holds what dashboards and alert rules rely on. A label is listed
+// here only if its values come from a fixed list, the configuration or the route table.
+func TestNamesAndLabels(t *testing.T) {
+	want := map[string]string{
+		"gateway_http_requests_total":    "code listener route",
+		"gateway_http_request_seconds":   "listener route",
+		"gateway_provider_calls_total":   "account kind op",
+		"gateway_provider_call_seconds":  "account op",
+		"gateway_callbacks_total":        "account verdict",
+		"gateway_order_moves_total":      "to",
+		"gateway_outbox_oldest_seconds":  "",
+		"gateway_outbox_depth":           "state",
+		"gateway_outbox_stuck_total":     "",
+		"gateway_idempotency_hits_total": "layer",
+		"gateway_doubts":                 "",
+		"gateway_surplus_open":           "",
+		"gateway_reviews_open":           "",
+		"gateway_orphans":                "",
+		"gateway_unmapped_codes_total":   "account",
+		"gateway_degraded":               "part",
+	}
+	families, err := used(t).registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "gateway_") {
+			continue
+		}
+		labels, known := want[f.GetName()]
+		if !known {
+			t.Errorf("%s is not in the list", f.GetName())
+		}
+		delete(want, f.GetName())
+		for _, series := range f.GetMetric() {
+			var names []string
+			for _, l := range series.GetLabel() {
+				names = append(names, l.GetName())
+			}
+			slices.Sort(names)
+			if got := strings.Join(names, " "); got != labels {
+				t.Errorf("%s has labels %q, want %q", f.GetName(), got, labels)
+			}
+		}
+	}
+	for name := range want {
+		t.Errorf("%s is missing", name)
+	}
+}
+
+// page is what Prometheus reads.
+func page(t *testing.T, m *Metrics, refresh func(context.Context)) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	m.Handler(refresh).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	if answer.Code != 200 {
+		t.Fatalf("status %d", answer.Code)
+	}
+	return answer.Body.String()
+}
+
+func wantLines(t *testing.T, page string, want ...string) {
+	t.Helper()
+	for _, line := range want {
+		if !strings.Contains(page, "\n"+line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+}
+
+func TestFigures(t *testing.T) {
+	m := used(t)
+	wantLines(t, page(t, m, nil),
+		`gateway_http_requests_total{code="201",listener="api",route="/v1/orders"} 1`,
+		`gateway_http_request_seconds_bucket{listener="api",route="/v1/orders",le="0.005"} 0`,
+		`gateway_http_request_seconds_bucket{listener="api",route="/v1/orders",le="0.02"} 1`,
+		`gateway_provider_calls_total{account="main",kind="OutcomeUnknown",op="query"} 1`,
+		`gateway_provider_call_seconds_sum{account="main",op="query"} 1`,
+		`gateway_callbacks_total{account="main",verdict="accepted"} 1`,
+		`gateway_callbacks_total{account="main",verdict="refused"} 0`,
+		`gateway_order_moves_total{to="paid"} 1`,
+		`gateway_idempotency_hits_total{layer="sql"} 1`,
+		`gateway_unmapped_codes_total{account="main"} 1`,
+		`gateway_outbox_stuck_total 1`,
+		`gateway_degraded{part="redis"} 1`,
+		`gateway_degraded{part="sql"} 0`,
+		`gateway_outbox_oldest_seconds 1.5`,
+		`gateway_outbox_depth{state="held"} 2`,
+		`gateway_doubts 3`,
+		`gateway_surplus_open 4`,
+		`gateway_reviews_open 5`,
+		`gateway_orphans 6`,
+	)
+	m.Degraded("redis", false)
+	wantLines(t, page(t, m, nil), `gateway_degraded{part="redis"} 0`)
+}
+
+// TestSeriesStartAtZero: a counter that appears with its first event hides that event
+// from rate().
+func TestSeriesStartAtZero(t *testing.T) {
+	m, err := New([]string{"a", "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, page(t, m, nil),
+		`gateway_callbacks_total{account="a",verdict="accepted"} 0`,
+		`gateway_callbacks_total{account="b",verdict="refused"} 0`,
+		`gateway_unmapped_codes_total{account="b"} 0`,
+		`gateway_order_moves_total{to="review"} 0`,
+		`gateway_idempotency_hits_total{layer="redis"} 0`,
+		`gateway_outbox_depth{state="ready"} 0`,
+		`gateway_degraded{part="sql"} 0`,
+	)
+}
+
+func TestHandlerRefreshesFirst(t *testing.T) {
+	m := used(t)
+	wantLines(t, page(t, m, func(context.Context) { m.Set(Readings{Doubts: 42}) }), `gateway_doubts 42`)
+}

@@ -1,0 +1,90 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pay.taipei/gateway/orders"
+)
+
+// ClaimCall is documented in orders.Folder.
+func (s *Store) ClaimCall(ctx context.Context, attempt orders.AttemptNo, op orders.Op, now time.Time) (orders.Call, error) {
+	return write(ctx, s, func(u unit) (orders.Call, error) { return u.claimCall(attempt, op, now) })
+}
+
+func (u unit) claimCall(attempt orders.AttemptNo, op orders.Op, now time.Time) (orders.Call, error) {
+	call := orders.Call{Attempt: attempt, Op: op, Ordinal: 1, SentAt: stored(now)}
+	no, err := u.orderOf(attempt)
+	if err != nil {
+		return call, err
+	}
+	b, err := u.lock(no)
+	if err != nil {
+		return call, err
+	}
+	for _, c := range b.Order.Calls {
+		if c.Attempt != attempt || c.Op != op {
+			continue
+		}
+		switch c.Outcome {
+		case orders.OutcomeOpen, orders.OutcomeUnknown, orders.OutcomeDone:
+			return call, orders.ErrCallExists
+		case orders.OutcomeRefused, orders.OutcomeNotSent:
+			call.Ordinal = c.Ordinal + 1
+		}
+	}
+	if op == orders.OpConfirm && !b.Payable(now) {
+		return call, orders.ErrNotPayable
+	}
+	return call, u.addCall(call)
+}
+
+// FinishCall is documented in orders.Folder. An outcome of unknown may still become done
+// or refused.
+func (s *Store) FinishCall(ctx context.Context, c orders.Call) error {
+	_, err := write(ctx, s, func(u unit) (orders.Order, error) {
+		no, err := u.orderOf(c.Attempt)
+		if err != nil {
+			return orders.Order{}, err
+		}
+		o, err := u.lockOrder(no)
+		if err != nil {
+			return o, err
+		}
+		return o, u.finishCall(&o, c)
+	})
+	return err
+}
+
+const sqlFinishCall = `UPDATE calls SET outcome = $4, ended_ms = $5 WHERE attempt_no = $1 AND op = $2 AND ordinal = $3`
+
+// finishCall writes a call's outcome, also into the locked order, unless a better one is known.
+func (u unit) finishCall(o *orders.Order, c orders.Call) error {
+	for i := range o.Calls {
+		known := &o.Calls[i]
+		if known.Attempt != c.Attempt || known.Op != c.Op || known.Ordinal != c.Ordinal {
+			continue
+		}
+		if !decides(known.Outcome, c.Outcome) {
+			return nil
+		}
+		known.Outcome, known.EndedAt = c.Outcome, stored(c.EndedAt)
+		return u.exec1(sqlFinishCall, c.Attempt, c.Op, c.Ordinal, c.Outcome, millis(c.EndedAt))
+	}
+	return fmt.Errorf("%w: call %s %d of attempt %s", orders.ErrNotFound, c.Op, c.Ordinal, c.Attempt)
+}
+
+// decides says whether an outcome may replace a known one. Not sent must be proven at
+// once: it never follows unknown.
+func decides(known, next orders.Outcome) bool {
+	switch known {
+	case orders.OutcomeOpen:
+		return next != orders.OutcomeOpen
+	case orders.OutcomeUnknown:
+		return next == orders.OutcomeDone || next == orders.OutcomeRefused
+	case orders.OutcomeDone, orders.OutcomeRefused, orders.OutcomeNotSent:
+		return false
+	}
+	return false
+}

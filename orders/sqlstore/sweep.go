@@ -1,0 +1,198 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pay.taipei/gateway/orders"
+)
+
+const (
+	// The end of the lease is the next time at which the query is due.
+	sqlClaimQuery = `UPDATE attempts SET query_ms = $2, query_claimed = TRUE, query_wanted_ms = NULL,
+		query_fence = query_fence + 1, queried_ms = $1, asked = asked + 1
+		WHERE attempt_no = (SELECT attempt_no FROM attempts
+			WHERE query_ms IS NOT NULL AND query_ms <= $1 AND state_rank < 30
+			ORDER BY query_ms, attempt_no LIMIT 1 /*skip locked*/)
+		RETURNING attempt_no, order_no, asked, query_fence`
+	sqlFinishQuery = `UPDATE attempts SET query_claimed = FALSE, queried_ms = $3, query_wanted_ms = NULL,
+		query_ms = CASE WHEN query_wanted_ms < $4 OR $4 IS NULL THEN query_wanted_ms ELSE $4 END
+		WHERE attempt_no = $1 AND query_fence = $2 AND query_claimed`
+)
+
+// ClaimQuery is documented in orders.Sweep.
+func (s *Store) ClaimQuery(ctx context.Context, now time.Time, lease time.Duration) (orders.QueryWork, error) {
+	return write(ctx, s, func(u unit) (orders.QueryWork, error) {
+		var w orders.QueryWork
+		var no orders.OrderNo
+		found, err := u.one(sqlClaimQuery, []any{now.UnixMilli(), now.Add(lease).UnixMilli()}, &w.Attempt, &no, &w.Asked, &w.Fence)
+		if err != nil {
+			return w, err
+		}
+		if !found {
+			return w, orders.ErrNothing
+		}
+		w.Asked-- // not counting this time
+		w.Order, err = u.order(no)
+		return w, err
+	})
+}
+
+// FinishQuery is documented in orders.Sweep; ErrFenced when the claim was lost. A query that
+// Due asked for meanwhile stays due when that is earlier than next.
+func (s *Store) FinishQuery(ctx context.Context, w orders.QueryWork, now, next time.Time) error {
+	_, err := write(ctx, s, func(u unit) (int64, error) {
+		return u.fenced(sqlFinishQuery, w.Attempt, w.Fence, now.UnixMilli(), millis(next))
+	})
+	return err
+}
+
+// fenced runs a statement that finds its row only while the claim is held.
+func (u unit) fenced(query string, args ...any) (int64, error) {
+	n, err := u.exec(query, args...)
+	if err == nil && n == 0 {
+		err = orders.ErrFenced
+	}
+	return n, err
+}
+
+const (
+	sqlLockQuery = `UPDATE attempts SET query_fence = query_fence WHERE attempt_no = $1
+		RETURNING query_ms, query_claimed, query_wanted_ms, queried_ms`
+	sqlSetQuery = `UPDATE attempts SET query_ms = $2, query_wanted_ms = $3 WHERE attempt_no = $1`
+)
+
+// Due is documented in orders.Folder; ErrNotFound for an unknown attempt.
+func (s *Store) Due(ctx context.Context, attempt orders.AttemptNo, at time.Time, spacing time.Duration) error {
+	attempt = orders.AttemptNo(text(string(attempt)))
+	_, err := write(ctx, s, func(u unit) (bool, error) {
+		var next, wanted, last time.Time
+		var claimed bool
+		found, err := u.one(sqlLockQuery, []any{attempt}, moment{&next}, &claimed, moment{&wanted}, moment{&last})
+		if err != nil {
+			return false, err
+		}
+		if !found {
+			return false, fmt.Errorf("%w: attempt %s", orders.ErrNotFound, attempt)
+		}
+		due := at
+		if !last.IsZero() && due.Before(last.Add(spacing)) {
+			due = last.Add(spacing)
+		}
+		if claimed { // what is due is the lease; this query comes after the claimed one
+			wanted = earlier(wanted, due)
+		} else {
+			next = earlier(next, due)
+		}
+		return true, u.exec1(sqlSetQuery, attempt, millis(next), millis(wanted))
+	})
+	return err
+}
+
+// earlier is the earlier of two moments, of which the zero time is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+const sqlClaimSettle = `UPDATE orders SET settle_ms = $2, locked = locked + 1
+	WHERE order_no = (SELECT order_no FROM orders WHERE settle_ms IS NOT NULL AND settle_ms <= $1
+		ORDER BY settle_ms, order_no LIMIT 1 /*skip locked*/)
+	RETURNING order_no`
+
+// settleAgain is when an order that could not be settled is looked at again: evidence
+// ends it, or takes the obstacle away.
+const settleAgain = time.Minute
+
+// SettleNext is documented in orders.Sweep.
+func (s *Store) SettleNext(ctx context.Context, now time.Time) (orders.Order, error) {
+	for {
+		t, err := write(ctx, s, func(u unit) (settled, error) { return u.settle(now) })
+		if err != nil || t.done {
+			return t.order, err
+		}
+	}
+}
+
+type settled struct {
+	order orders.Order
+	done  bool
+}
+
+func (u unit) settle(now time.Time) (settled, error) {
+	var no orders.OrderNo
+	found, err := u.one(sqlClaimSettle, []any{now.UnixMilli(), now.Add(settleAgain).UnixMilli()}, &no)
+	if err != nil {
+		return settled{}, err
+	}
+	if !found {
+		return settled{}, orders.ErrNothing
+	}
+	b, err := u.lock(no)
+	if err != nil {
+		return settled{}, err
+	}
+	c := change{b, orders.Settle(b, now)}
+	if c.Verdict != orders.VerdictApplied {
+		return settled{}, nil
+	}
+	err = u.save(&c, now)
+	return settled{c.Book.Order, true}, err
+}
+
+const (
+	sqlClaimOrphan = `UPDATE evidence SET next_ms = $2
+		WHERE digest = (SELECT digest FROM evidence WHERE next_ms IS NOT NULL AND next_ms <= $1 AND received_ms > $3
+			ORDER BY next_ms, digest LIMIT 1 /*skip locked*/)
+		RETURNING source, purpose, account, attempt_no, nonce, fact, needs_query, received_ms, raw_line, raw_header, raw_body`
+	// Orphans that are too old are not looked at any more; they stay counted.
+	sqlRetireOrphans = `UPDATE evidence SET next_ms = NULL WHERE next_ms IS NOT NULL AND next_ms <= $1 AND received_ms <= $2`
+)
+
+// orphanAgain is when an orphan is looked at again.
+const orphanAgain = time.Minute
+
+// ClaimOrphan is documented in orders.Sweep.
+func (s *Store) ClaimOrphan(ctx context.Context, now, since time.Time) (orders.Evidence, error) {
+	claim, err := write(ctx, s, func(u unit) (*orders.Evidence, error) {
+		var e orders.Evidence
+		var f *fact
+		var line, header []byte
+		found, err := u.one(sqlClaimOrphan, []any{now.UnixMilli(), now.Add(orphanAgain).UnixMilli(), since.UnixMilli()},
+			&e.Source, &e.Purpose, &e.Account, &e.AttemptNo, &e.Nonce, asJSON{&f}, &e.NeedsQuery, moment{&e.ReceivedAt},
+			&line, &header, &e.Raw.Body)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			_, err = u.exec(sqlRetireOrphans, now.UnixMilli(), since.UnixMilli())
+			return nil, err
+		}
+		e.Raw.Line, e.Raw.Header = string(line), string(header)
+		e.Fact, err = f.fact()
+		return &e, err
+	})
+	switch {
+	case err != nil:
+		return orders.Evidence{}, err
+	case claim == nil:
+		return orders.Evidence{}, orders.ErrNothing
+	}
+	return *claim, nil
+}
+
+const sqlNextDue = `SELECT MIN(at) FROM (
+	SELECT MIN(query_ms) AS at FROM attempts WHERE query_ms IS NOT NULL AND state_rank < 30
+	UNION ALL SELECT MIN(settle_ms) FROM orders WHERE settle_ms IS NOT NULL
+	UNION ALL SELECT MIN(next_ms) FROM evidence WHERE next_ms IS NOT NULL) AS due`
+
+// NextDue is documented in orders.Sweep.
+func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
+	return read(ctx, s, func(u unit) (at time.Time, err error) {
+		_, err = u.one(sqlNextDue, nil, moment{&at})
+		return at, err
+	})
+}

@@ -1,0 +1,117 @@
+package bravobank
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/signing"
+)
+
+// Account is what an account's configuration says besides the adapter's name.
+type Account struct {
+	Name        string
+	Environment providers.Environment
+	Decode      func(settings any) error // fills the adapter's settings, refusing unknown keys
+}
+
+// Settings is the adapter's block in an account's configuration.
+type Settings struct {
+	OrderURL   string     `yaml:"order_url"` // the bank's order page, to which browsers post
+	APIURL     string     `yaml:"api_url"`   // origin of the bank's API: scheme://host[:port]
+	SigningKey SigningKey `yaml:"signing_key"`
+	BankKeys   []BankKey  `yaml:"bank_keys"`
+}
+
+// SigningKey is the private key that signs our orders: exactly one of Seed and SeedFile.
+type SigningKey struct {
+	ID       string `yaml:"id"`        // as registered with the bank
+	Seed     Seed   `yaml:"seed"`      // base64url of 32 bytes
+	SeedFile string `yaml:"seed_file"` // a file that holds the same text
+}
+
+// Seed is a secret that can be read from configuration but not printed.
+type Seed struct{ signing.Secret }
+
+// UnmarshalText keeps the text as it is; Open decodes it.
+func (s *Seed) UnmarshalText(text []byte) error {
+	s.Secret = signing.NewSecret(text)
+	return nil
+}
+
+// BankKey is a public key of the bank.
+type BankKey struct {
+	ID       string `yaml:"id"`
+	Key      string `yaml:"key"`       // base64url of 32 bytes
+	NotAfter string `yaml:"not_after"` // RFC 3339; empty: no end
+}
+
+// Target is the origin that Deps.HTTP must lead to.
+func (s *Settings) Target() string { return s.APIURL }
+
+// Open makes an adapter from an account's configuration. It reads the file that
+// seed_file names. Its errors name the setting and never show a secret.
+func Open(acct Account, d Deps) (*Adapter, error) {
+	var s Settings
+	if err := acct.Decode(&s); err != nil {
+		return nil, err
+	}
+	signer, errSigner := s.SigningKey.open()
+	keys := make([]signing.Ed25519Key, len(s.BankKeys))
+	problems := []error{errSigner}
+	for i, k := range s.BankKeys {
+		var err error
+		keys[i], err = k.open()
+		problems = append(problems, err)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, fmt.Errorf("account %s: %w", acct.Name, err)
+	}
+	a, err := New(Config{Environment: acct.Environment, OrderURL: s.OrderURL, Signer: signer, BankKeys: keys}, d)
+	if err != nil {
+		return nil, fmt.Errorf("account %s: %w", acct.Name, err)
+	}
+	return a, nil
+}
+
+func (k SigningKey) open() (*signing.Ed25519Signer, error) {
+	if k.Seed.IsZero() == (k.SeedFile == "") {
+		return nil, errors.New("signing_key: set exactly one of seed and seed_file")
+	}
+	text := k.Seed.Reveal()
+	if k.SeedFile != "" {
+		var err error
+		if text, err = os.ReadFile(k.SeedFile); err != nil {
+			return nil, fmt.Errorf("signing_key.seed_file: %w", err)
+		}
+	}
+	// The decoder's error is dropped: it quotes the secret's bytes.
+	seed, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, errors.New("signing_key: the seed must be base64url without padding, 43 characters")
+	}
+	signer, err := signing.NewEd25519Signer(k.ID, signing.NewSecret(seed))
+	if err != nil {
+		return nil, fmt.Errorf("signing_key: %w", err)
+	}
+	return signer, nil
+}
+
+func (k BankKey) open() (signing.Ed25519Key, error) {
+	public, err := base64.RawURLEncoding.Strict().DecodeString(k.Key)
+	if err != nil {
+		return signing.Ed25519Key{}, fmt.Errorf("bank_keys: key %q must be base64url without padding, 43 characters", k.ID)
+	}
+	key := signing.Ed25519Key{ID: k.ID, Public: public}
+	if k.NotAfter == "" {
+		return key, nil
+	}
+	if key.NotAfter, err = time.Parse(time.RFC3339, k.NotAfter); err != nil {
+		return signing.Ed25519Key{}, fmt.Errorf("bank_keys: not_after of key %q must be a time like 2027-01-31T00:00:00+08:00", k.ID)
+	}
+	return key, nil
+}

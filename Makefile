@@ -1,0 +1,58 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+LINT := go tool -modfile=tools/lint/go.mod golangci-lint
+# What the tests need on Debian; elsewhere "services" names it.
+DEBIAN := redis-server postgresql chromium fonts-noto-cjk
+PROVE ?= 60s
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## start the whole city on this machine
+	go run ./cmd/demo
+
+# With CI=true a service that is still missing fails its tests; otherwise they are skipped and say so.
+test: services ## prove it: unit, conformance, real Redis and Postgres, a real browser
+	go test -race -timeout 25m -p 2 ./...
+
+race: ## only the races: as test, without installing anything, and twice
+	go test -race -timeout 50m -p 2 -count 2 ./...
+
+services:
+	@have() { command -v "$$1" >/dev/null; }; \
+	if have redis-server && { have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; } && \
+	   { have chromium || have chromium-browser || have google-chrome; } && \
+	   { have fc-list && fc-list :lang=zh-tw | grep -q .; }; then exit 0; fi; \
+	root=; [ "$$(id -u)" = 0 ] || root='sudo -n'; \
+	if have apt-get && { [ -z "$$root" ] || sudo -n true 2>/dev/null; }; then \
+	  $$root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends $(DEBIAN) fontconfig >/dev/null || echo "Not everything could be installed; the tests say what they miss."; \
+	else echo "Some tests need redis-server, postgresql, chromium and a Traditional Chinese font (Debian: apt-get install $(DEBIAN)). Install them, or those tests are skipped (with CI=true they fail)."; fi
+
+lint: ## static checks; the first run builds the linter, which takes minutes
+	$(LINT) run
+
+fmt: ## format the code
+	gofmt -w .
+
+vet:
+	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not formatted, run make fmt: $$bad"; exit 1; }
+	go vet ./...
+
+check: vet lint test ## everything that has to hold before a change lands
+
+bench: ## measure; asserts nothing
+	go test -run '^$$' -bench . -benchmem -p 1 ./...
+
+prove: ## the long proofs: every fuzz target for PROVE (60s), property tests with 100,000 cases
+	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	  echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(PROVE) $$p; done; done
+	go test -timeout 3h -p 1 $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net\/rapid/ { print $$1 }') -rapid.checks=100000
+
+build: ## build bin/gateway, stripped
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/gateway ./cmd/gateway
+
+clean: ## remove what was built and the demo's data
+	rm -rf bin demo-data
+
+.PHONY: help demo test race services lint fmt vet check bench prove build clean

@@ -1,0 +1,108 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// jobs runs background steps, each in goroutines of its own, until it is stopped.
+type jobs struct {
+	log   *slog.Logger
+	list  []job
+	stop  chan struct{} // closed: start no further step
+	hard  context.Context
+	cut   context.CancelFunc // ends the steps that are still running
+	done  sync.WaitGroup
+	waker struct {
+		sync.Mutex
+		wake chan struct{} // closed and renewed by Wake
+	}
+}
+
+type job struct {
+	name    string
+	workers int
+	step    func(context.Context) (time.Time, error)
+}
+
+func newJobs(log *slog.Logger) *jobs {
+	j := &jobs{log: log, stop: make(chan struct{})}
+	j.hard, j.cut = context.WithCancel(context.Background()) // ends by stopped, not by a request
+	j.waker.wake = make(chan struct{})
+	return j
+}
+
+func (j *jobs) add(name string, workers int, step func(context.Context) (time.Time, error)) {
+	j.list = append(j.list, job{name, workers, step})
+}
+
+// Wake makes every idle worker look for work now.
+func (j *jobs) Wake() {
+	j.waker.Lock()
+	defer j.waker.Unlock()
+	close(j.waker.wake)
+	j.waker.wake = make(chan struct{})
+}
+
+func (j *jobs) woken() <-chan struct{} {
+	j.waker.Lock()
+	defer j.waker.Unlock()
+	return j.waker.wake
+}
+
+func (j *jobs) start() {
+	for _, job := range j.list {
+		for range job.workers {
+			j.done.Go(func() { j.loop(job) })
+		}
+	}
+}
+
+// loop takes the wake-up channel before the step, so that a wake-up during the step is not missed.
+func (j *jobs) loop(job job) {
+	for {
+		woken := j.woken()
+		select {
+		case <-j.stop:
+			return
+		default:
+		}
+		next, err := job.step(j.hard)
+		if err != nil && j.hard.Err() == nil {
+			j.log.Error("background step failed, it will be tried again", "job", job.name, "err", err)
+		}
+		wait := time.Until(next)
+		if err != nil {
+			wait, woken = max(wait, time.Second), nil
+		}
+		if wait <= 0 {
+			continue
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-j.stop:
+			timer.Stop()
+			return
+		case <-woken:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// stopped starts no further step, waits for the running ones until ctx ends, then cuts them and
+// waits for them to return.
+func (j *jobs) stopped(ctx context.Context) {
+	close(j.stop)
+	finished := make(chan struct{})
+	go func() { j.done.Wait(); close(finished) }()
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		j.cut()
+		<-finished
+	}
+	j.cut()
+}

@@ -9,20 +9,20 @@ import (
 )
 
 // Checkout is a click on the order's checkout page. It commits that the redirect leaves
-// before it returns it. Errors: orders.ErrNotFound, orders.ErrUnavailable.
+// before it returns it. The order's number is set beside an error, when it is known. Errors: orders.ErrNotFound, orders.ErrUnavailable.
 func (r *Router) Checkout(ctx context.Context, payToken string) (orders.Checkout, error) {
 	no, err := r.d.Store.OrderByPayToken(ctx, payToken)
 	if err != nil {
 		return orders.Checkout{}, err
 	}
+	c := orders.Checkout{OrderNo: no}
 	book, err := r.d.Store.Book(ctx, no)
 	if err != nil {
-		return orders.Checkout{}, err
+		return c, err
 	}
 	o := &book.Order
-	c := orders.Checkout{OrderNo: no}
 	if c.ReturnURL, err = returnURL(o); err != nil {
-		return orders.Checkout{}, err
+		return c, err
 	}
 	now := r.d.Now()
 	account, ok := r.accounts[o.Current().Account]
@@ -33,7 +33,7 @@ func (r *Router) Checkout(ctx context.Context, payToken string) (orders.Checkout
 	if d := account.Provider.Describe(); !d.ServerCreate {
 		created, err := account.Provider.Create(ctx, r.request(o))
 		if err != nil {
-			return orders.Checkout{}, err
+			return c, err
 		}
 		leaving = redirect(created.Redirect)
 	}
@@ -41,7 +41,7 @@ func (r *Router) Checkout(ctx context.Context, payToken string) (orders.Checkout
 		if errors.Is(err, orders.ErrNotPayable) {
 			return c, nil
 		}
-		return orders.Checkout{}, err
+		return c, err
 	}
 	r.d.Wake()
 	c.Redirect, c.FormOrigins = leaving, account.Provider.Describe().FormOrigins

@@ -76,7 +76,8 @@ func (r *Router) Return(ctx context.Context, token string, raw providers.RawCall
 			e.AttemptNo, e.Nonce, e.Fact = orders.AttemptNo(n.AttemptNo), n.Nonce, r.fact(a.Account, n.Snapshot)
 		}
 	}
-	if _, err := r.apply(ctx, e); err != nil {
+	// A nonce that was seen with another meaning makes the return worth no more than a hint.
+	if _, err := r.apply(ctx, e); err != nil && !errors.Is(err, orders.ErrNonceReused) {
 		return "", err
 	}
 	if a.State < orders.AttemptPaid {

@@ -183,7 +183,7 @@ func (d *Deliverer) send(ctx context.Context, t Target, claimed orders.Delivery,
 	header.Set("Webhook-Id", id)
 	header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	header.Set("Webhook-Signature", signature)
-	ctx, cancel := context.WithTimeout(ctx, time.Hour)
+	ctx, cancel := context.WithTimeout(ctx, d.config.Timeout)
 	defer cancel()
 	answer, err := t.HTTP.Send(ctx, httpx.Request{Method: http.MethodPost, Path: t.Path, RawQuery: t.RawQuery, Header: header, Body: claimed.Event.Body})
 	if err != nil {

@@ -225,8 +225,12 @@ func TestAnswers(t *testing.T) {
 
 func TestNoAnswer(t *testing.T) {
 	tests := map[string]http.Handler{
-		"hangs up":   http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
-		"never ends": http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body); <-r.Context().Done() }),
+		"hangs up": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
+		"never ends": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.ReadAll(r.Body)
+			_ = http.NewResponseController(w).Flush() // the headers alone are no answer
+			<-r.Context().Done()
+		}),
 	}
 	for name, client := range tests {
 		t.Run(name, func(t *testing.T) {

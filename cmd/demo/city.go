@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"pay.taipei/gateway/cmd/internal/app"
+	"pay.taipei/gateway/sandbox/bravobank"
+	"pay.taipei/gateway/sandbox/core"
+	"pay.taipei/gateway/signing"
+)
+
+// city is the gateway, the bank and the core, put together and not yet running.
+type city struct {
+	dir       string
+	keys      keys
+	addresses addresses
+	moved     []string // doors that did not get their usual port
+	gateway   *app.App
+	doors     app.Listeners
+	coreDoor  net.Listener
+	bankDoor  net.Listener
+	core      *core.Core
+	bank      *bravobank.Bank
+	log       *slog.Logger
+}
+
+// addresses are host:port of every door.
+type addresses struct{ core, api, edge, bank, ops string }
+
+func openCity(ctx context.Context, dir string, log *slog.Logger) (*city, error) {
+	c := &city{dir: dir, log: log}
+	if err := c.open(ctx); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+func (c *city) open(ctx context.Context) error {
+	var err error
+	if c.keys, err = loadKeys(c.dir); err != nil {
+		return err
+	}
+	if err := c.listen(ctx); err != nil {
+		return err
+	}
+	config, err := configure(c.dir, c.addresses, &c.keys)
+	if err != nil {
+		return err
+	}
+	if c.gateway, err = app.Open(ctx, config, app.Options{Log: c.log, Migrate: true}); err != nil {
+		return err
+	}
+	if err := c.openBank(); err != nil {
+		return err
+	}
+	c.core, err = core.New(core.Config{
+		BaseURL: "http://" + c.addresses.core, APIURL: "http://" + c.addresses.api,
+		APIKey: c.keys.apiKey(), WebhookKeys: []string{c.keys.eventVerifier()},
+	}, core.Deps{HTTP: &http.Client{Timeout: 30 * time.Second}, Now: time.Now, Rand: rand.Reader, Log: c.log.With("part", "core")})
+	return err
+}
+
+func (c *city) openBank() error {
+	signer, err := signing.NewEd25519Signer(bankKeyID, signing.NewSecret(c.keys.BankSeed))
+	if err != nil {
+		return fmt.Errorf("demo: bank: %w", err)
+	}
+	gatewayKeys, err := signing.NewEd25519Keys([]signing.Ed25519Key{{ID: orderKeyID, Public: public(c.keys.GatewaySeed)}})
+	if err != nil {
+		return fmt.Errorf("demo: bank: %w", err)
+	}
+	c.bank, err = bravobank.New(bravobank.Config{
+		Environment: "demo", Key: signer, OrderKeys: gatewayKeys,
+		Merchants: map[string]string{payeeParking: nameParking, payeeWater: nameWater},
+	}, bravobank.Deps{Now: time.Now, Rand: rand.Reader, HTTP: &http.Client{Timeout: 10 * time.Second}, Log: c.log.With("part", "bank")})
+	return err
+}
+
+// listen opens every door on loopback: its usual port, or the next free one.
+func (c *city) listen(ctx context.Context) error {
+	for _, door := range []struct {
+		name string
+		port int
+		to   *net.Listener
+		addr *string
+	}{
+		{"core", 8000, &c.coreDoor, &c.addresses.core}, {"API", 8080, &c.doors.API, &c.addresses.api},
+		{"edge", 8081, &c.doors.Edge, &c.addresses.edge}, {"bank", 8090, &c.bankDoor, &c.addresses.bank},
+		{"ops", 9090, &c.doors.Ops, &c.addresses.ops},
+	} {
+		var err error
+		if *door.to, err = listenNear(ctx, door.port); err != nil {
+			return fmt.Errorf("demo: %s: %w", door.name, err)
+		}
+		*door.addr = (*door.to).Addr().String()
+		if !strings.HasSuffix(*door.addr, fmt.Sprintf(":%d", door.port)) {
+			c.moved = append(c.moved, fmt.Sprintf("port %d is taken, so %s is at %s", door.port, door.name, *door.addr))
+		}
+	}
+	return nil
+}
+
+// portsTried bounds the search for a free port, so that it cannot run into the next door's usual one for ever.
+const portsTried = 50
+
+func listenNear(ctx context.Context, port int) (net.Listener, error) {
+	var lc net.ListenConfig
+	var first error
+	for p := port; p < port+portsTried; p++ {
+		l, err := lc.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", p))
+		if err == nil {
+			return l, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, fmt.Errorf("no free port from %d to %d: %w", port, port+portsTried-1, first)
+}
+
+// serve runs the city until ctx ends. The gateway stops first, so that what it still
+// delivers arrives.
+func (c *city) serve(ctx context.Context) error {
+	around, stopAround := context.WithCancel(context.WithoutCancel(ctx))
+	var parts sync.WaitGroup
+	failed := make(chan error, 2)
+	for _, s := range []struct {
+		handler http.Handler
+		on      net.Listener
+	}{{c.core.Handler(), c.coreDoor}, {c.bank.Handler(), c.bankDoor}} {
+		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second}
+		parts.Go(func() {
+			if err := server.Serve(s.on); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+		parts.Go(func() {
+			<-around.Done()
+			_ = server.Close() // the city ends, nothing is owed to its visitors
+		})
+	}
+	parts.Go(func() { keep(around, c.log, "bank", c.bank.Step) })
+	parts.Go(func() { keep(around, c.log, "core", c.core.Step) })
+	gatewayCtx, stopGateway := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- c.gateway.Serve(gatewayCtx, c.doors) }()
+	var err error
+	select {
+	case err = <-failed:
+		stopGateway()
+		err = errors.Join(err, <-served)
+	case err = <-served:
+	}
+	stopGateway()
+	stopAround()
+	parts.Wait()
+	return err
+}
+
+// keep runs a background step again and again until ctx ends.
+func keep(ctx context.Context, log *slog.Logger, name string, step func(context.Context) (time.Time, error)) {
+	for ctx.Err() == nil {
+		next, err := step(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("background step failed", "part", name, "err", err)
+		}
+		// Looking again after at most a tenth of a second keeps the demo lively without wake-ups.
+		timer := time.NewTimer(min(max(time.Until(next), 10*time.Millisecond), 100*time.Millisecond))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (c *city) close() error {
+	errs := []error{c.doors.Close()}
+	for _, l := range []net.Listener{c.coreDoor, c.bankDoor} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	if c.gateway != nil {
+		errs = append(errs, c.gateway.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// facts are what a program needs to use the demo.
+func (c *city) facts() any {
+	login := bravobank.DemoAccount()
+	return struct {
+		Core     string `json:"core"`
+		API      string `json:"api"`
+		Edge     string `json:"edge"`
+		Ops      string `json:"ops"`
+		Bank     string `json:"bank"`
+		APIKey   string `json:"api_key"`
+		Account  string `json:"bank_account"`
+		Password string `json:"bank_password"`
+		Data     string `json:"data"`
+	}{
+		"http://" + c.addresses.core, "http://" + c.addresses.api, "http://" + c.addresses.edge, "http://" + c.addresses.ops,
+		"http://" + c.addresses.bank, c.keys.apiKey(), login.Name, login.Password, c.dir,
+	}
+}
+
+func (c *city) banner(took time.Duration) string {
+	login := bravobank.DemoAccount()
+	var b strings.Builder
+	fmt.Fprintf(&b, "\npay.taipei demo: everything below is fake money on this machine (ready in %d ms)\n\n", took.Milliseconds())
+	fmt.Fprintf(&b, "  City        http://%s      start here\n", c.addresses.core)
+	fmt.Fprintf(&b, "  Bravo Bank  http://%s      account %s, password %s\n", c.addresses.bank, login.Name, login.Password)
+	fmt.Fprintf(&b, "  Order API   http://%s/docs\n", c.addresses.api)
+	fmt.Fprintf(&b, "              key %s\n", c.keys.apiKey())
+	fmt.Fprintf(&b, "  Edge        http://%s      callbacks and checkout pages\n", c.addresses.edge)
+	fmt.Fprintf(&b, "  Operations  http://%s/metrics\n", c.addresses.ops)
+	fmt.Fprintf(&b, "  Data        %s      (SQLite; Redis is built in and in memory)\n", c.dir)
+	for _, m := range c.moved {
+		fmt.Fprintf(&b, "  Note        %s\n", m)
+	}
+	fmt.Fprintf(&b, "\n  Try: open the city, look up bill H60983881309263, tick both bills, choose 熊讚銀行 and pay.\n")
+	fmt.Fprintf(&b, "  Stop: Ctrl-C (data is kept; -reset forgets it)\n\n")
+	return b.String()
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"path/filepath"
+	"text/template"
+
+	"pay.taipei/gateway/configs"
+)
+
+const (
+	account      = "bravobank-main"
+	payeeParking = "1136549"
+	payeeWater   = "1136550"
+	nameParking  = "臺北市停車管理工程處"
+	nameWater    = "臺北自來水事業處"
+	orderKeyID   = "demo-gateway-1"
+	bankKeyID    = "demo-bank-1"
+)
+
+// configuration is a gateway's configuration file, as an operator would write it.
+var configuration = template.Must(template.New("demo").Parse(`environment: demo
+listen: {api: "{{.API}}", edge: "{{.Edge}}", ops: "{{.Ops}}"}
+public_url: http://{{.Edge}}
+store: "sqlite:{{.Database}}"
+redis: embedded
+clients:
+  - id: core
+    keys: [{id: {{.KeyID}}, sha256: {{.KeyDigest}}}]
+    merchants: [pma, twd]
+    return_prefixes: ["http://{{.Core}}"]
+    webhook: {url: "http://{{.Core}}/webhooks", network: loopback, keys: ["{{.EventSigner}}"]}
+merchants:
+  - {code: pma, name: {{.NameParking}}, name_en: Parking Management and Development Office, payees: { {{.Account}}: "{{.PayeeParking}}"}}
+  - {code: twd, name: {{.NameWater}}, name_en: Taipei Water Department, payees: { {{.Account}}: "{{.PayeeWater}}"}}
+accounts:
+  - name: {{.Account}}
+    adapter: bravobank
+    network: loopback
+    query_before_paid: never
+    settings:
+      order_url: http://{{.Bank}}/order
+      api_url: http://{{.Bank}}
+      signing_key: {id: {{.OrderKeyID}}, seed: "{{.OrderSeed}}"}
+      bank_keys: [{id: {{.BankKeyID}}, key: "{{.BankKey}}"}]
+`))
+
+// configure writes and parses the demo's configuration.
+func configure(dir string, a addresses, k *keys) (*configs.Config, error) {
+	var b bytes.Buffer
+	err := configuration.Execute(&b, map[string]string{
+		"API": a.api, "Edge": a.edge, "Ops": a.ops, "Core": a.core, "Bank": a.bank,
+		"Database": filepath.Join(dir, "gateway.db"), "KeyID": apiKeyID, "KeyDigest": k.apiDigest(), "EventSigner": k.eventSigner(),
+		"Account": account, "NameParking": nameParking, "NameWater": nameWater, "PayeeParking": payeeParking, "PayeeWater": payeeWater,
+		"OrderKeyID": orderKeyID, "OrderSeed": base64.RawURLEncoding.EncodeToString(k.GatewaySeed),
+		"BankKeyID": bankKeyID, "BankKey": base64.RawURLEncoding.EncodeToString(public(k.BankSeed)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("demo: configuration: %w", err)
+	}
+	c, err := configs.Parse(b.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("demo: configuration: %w", err)
+	}
+	return c, nil
+}

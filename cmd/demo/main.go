@@ -1,0 +1,118 @@
+// Command demo is the whole city on one machine: the gateway, Bravo Bank and a small
+// payment core, with embedded stores, fake money and nothing to install.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	once, asJSON, reset bool
+	data                string
+	log                 string
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	var o options
+	f := flag.NewFlagSet("demo", flag.ContinueOnError)
+	f.BoolVar(&o.once, "once", false, "play the scenario over HTTP without a browser, print each step, exit 1 if anything differs")
+	f.BoolVar(&o.asJSON, "json", false, "print one line of JSON with the addresses and the key, then serve")
+	f.StringVar(&o.data, "data", "demo-data", "folder for the demo's data")
+	f.BoolVar(&o.reset, "reset", false, "forget the data first")
+	f.StringVar(&o.log, "log", "", "file for the gateway's log; default: gateway.log in the data folder")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("demo: unknown argument %q; see -help", f.Arg(0))
+	}
+	if o.once {
+		dir, err := os.MkdirTemp("", "pay-taipei-demo-")
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // a left-over temporary folder harms nobody
+		o.data = dir
+	}
+	return o.start(ctx, out)
+}
+
+// start opens the city and keeps it running until ctx ends, or until the scenario is played.
+func (o *options) start(ctx context.Context, out io.Writer) error {
+	if err := o.folder(); err != nil {
+		return err
+	}
+	if o.log == "" {
+		o.log = filepath.Join(o.data, "gateway.log")
+	}
+	logFile, err := os.OpenFile(o.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("demo: log: %w", err)
+	}
+	defer func() { _ = logFile.Close() }() // each line was written when it was logged
+	begun := time.Now()
+	c, err := openCity(ctx, o.data, slog.New(slog.NewJSONHandler(logFile, nil)))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- c.serve(ctx) }()
+	switch {
+	case o.once:
+		err = c.play(ctx, out)
+		cancel()
+	case o.asJSON:
+		err = json.NewEncoder(out).Encode(c.facts())
+	default:
+		_, err = io.WriteString(out, c.banner(time.Since(begun)))
+	}
+	if err != nil {
+		cancel()
+	}
+	return errors.Join(err, <-stopped)
+}
+
+// folder makes the data folder, empty after -reset. It deletes only what the demo made.
+func (o *options) folder() error {
+	var err error
+	if o.data, err = filepath.Abs(o.data); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if o.reset {
+		for _, name := range []string{"keys.json", "gateway.db", "gateway.db-wal", "gateway.db-shm", "gateway.log"} {
+			if err := os.Remove(filepath.Join(o.data, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("demo: reset: %w", err)
+			}
+		}
+	}
+	if err := os.MkdirAll(o.data, 0o700); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	return nil
+}

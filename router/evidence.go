@@ -37,7 +37,7 @@ func (r *Router) Notice(ctx context.Context, account string, n providers.Notice,
 	}
 	wantsQuery := applied.Verdict == orders.VerdictHint || applied.Verdict == orders.VerdictNeedsQuery ||
 		(n.Snapshot != nil && n.Snapshot.Next == providers.NextConfirm)
-	if wantsQuery {
+	if wantsQuery && applied.Verdict != orders.VerdictOrphan {
 		if err := r.d.Store.Due(ctx, e.AttemptNo, r.d.Now(), hintSpacing); err != nil {
 			return providers.RetryLater, err
 		}

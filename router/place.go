@@ -23,7 +23,8 @@ const (
 // *orders.NoAccountError. After any error but ErrKeyReused and ErrReferenceUsed the
 // same request may be sent again.
 func (r *Router) Place(ctx context.Context, cmd orders.Command, answers orders.Answers) (orders.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, placeDeadline)
+	// A client that hangs up must not cut a send whose outcome would then be unknown.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeDeadline)
 	defer cancel()
 	fingerprint, err := cmd.Fingerprint()
 	if err != nil {

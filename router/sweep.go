@@ -75,31 +75,29 @@ func (r *Router) ask(ctx context.Context, account Account, w *orders.QueryWork) 
 	case providers.KindOf(err) == providers.NotFound && purpose == orders.PurposeAfterDeadline && d.Patience.NotFoundFinal:
 		e.Fact = &orders.Fact{State: orders.AttemptExpired}
 	default:
-		return asked{next: r.again(w, d, deadline)}, nil
+		return asked{next: r.soon(w, d)}, nil
 	}
 	applied, err := r.apply(ctx, e)
 	if err != nil {
 		return asked{}, err
 	}
-	next := r.again(w, d, deadline)
-	if b := applied.Order.Attempt(a.No); b != nil && (b.State == orders.AttemptPaid || (b.State.Ended() && purpose == orders.PurposeAfterDeadline)) {
-		next = time.Time{}
+	confirm := snapshot.Next == providers.NextConfirm
+	switch b := applied.Order.Attempt(a.No); {
+	case b.State == orders.AttemptPaid || (b.State.Ended() && purpose == orders.PurposeAfterDeadline):
+		return asked{}, nil
+	case purpose == orders.PurposeAfterDeadline || confirm || applied.Order.Doubt():
+		return asked{next: r.soon(w, d), confirm: confirm}, nil
 	}
-	return asked{next: next, confirm: err == nil && snapshot.Next == providers.NextConfirm}, nil
+	return asked{next: deadline}, nil
 }
 
-// again is when an attempt that has not ended is asked about next: at the end of its
-// order, and after that ever more slowly.
-func (r *Router) again(w *orders.QueryWork, d providers.Descriptor, deadline time.Time) time.Time {
-	now := r.d.Now()
-	if now.Before(deadline) {
-		return deadline
-	}
+// soon is when to ask again about what we must know: ever more slowly.
+func (r *Router) soon(w *orders.QueryWork, d providers.Descriptor) time.Time {
 	wait := max(d.Patience.Spacing, time.Second)
 	for range min(w.Asked, 10) {
 		wait *= 2
 	}
-	return now.Add(min(wait, slowestAsking))
+	return r.d.Now().Add(min(wait, slowestAsking))
 }
 
 func patience(d providers.Descriptor) time.Duration {
@@ -136,15 +134,21 @@ func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, 
 	e := orders.Evidence{Source: orders.SourceCall, Account: account.Name, AttemptNo: a.No, ReceivedAt: call.EndedAt, Raw: orders.Raw{Line: "confirm"}}
 	switch call.Outcome {
 	case orders.OutcomeDone:
-		e.Fact = r.fact(account.Name, &snapshot)
+		if account.Provider.Describe().AnswerAuth != providers.AnswerUnauthenticated {
+			e.Fact = r.fact(account.Name, &snapshot)
+		}
 	case orders.OutcomeRefused:
 		e.Fact = &orders.Fact{State: orders.AttemptFailed}
 	case orders.OutcomeOpen, orders.OutcomeNotSent, orders.OutcomeUnknown:
 	}
+	applied := orders.Applied{Order: *o}
 	if e.Fact != nil {
-		if _, err := r.apply(ctx, e); err != nil {
+		if applied, err = r.apply(ctx, e); err != nil {
 			return err
 		}
+	}
+	if call.Outcome == orders.OutcomeDone && applied.Order.Attempt(a.No).State != orders.AttemptPaid {
+		call.Outcome = orders.OutcomeUnknown // an answer that proves no payment proves no refusal either
 	}
 	return r.d.Store.FinishCall(ctx, call)
 }
@@ -193,9 +197,18 @@ func (r *Router) OrphanStep(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return now.Add(time.Second), err
 	}
-	if _, err := r.apply(ctx, e); err != nil {
+	applied, err := r.apply(ctx, e)
+	if err != nil {
 		return now.Add(time.Second), err
 	}
+	if applied.Verdict == orders.VerdictOrphan {
+		return now, nil
+	}
+	// A hint, a fact that needs a query, or a payer who waits for our confirm: ask.
+	if err := r.d.Store.Due(ctx, e.AttemptNo, now, hintSpacing); err != nil {
+		return now.Add(time.Second), err
+	}
+	r.d.Wake()
 	return now, nil
 }
 

@@ -29,8 +29,8 @@ func newBrowser() (*browser, error) {
 	return &browser{client: http.Client{Jar: jar}}, nil
 }
 
-// open goes to an address.
-func (b *browser) open(ctx context.Context, address string) error {
+// visit goes to an address.
+func (b *browser) visit(ctx context.Context, address string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -48,7 +48,7 @@ func (b *browser) follow(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("demo: link #%s: %w", id, err)
 	}
-	return b.open(ctx, to.String())
+	return b.visit(ctx, to.String())
 }
 
 // submit sends the form that holds the button with an id, with the fields filled in over what the
@@ -85,7 +85,7 @@ func (b *browser) submit(ctx context.Context, button string, fields url.Values) 
 		return b.load(req)
 	}
 	action.RawQuery = values.Encode()
-	return b.open(ctx, action.String())
+	return b.visit(ctx, action.String())
 }
 
 func (b *browser) load(req *http.Request) error {

@@ -202,10 +202,22 @@ func (r *Redis) do(ctx context.Context, f func(context.Context) error) error {
 	switch {
 	case err == nil:
 		r.guard.leave(probe, good, r.now())
-	case ctx.Err() != nil: // the caller went away: that says nothing about Redis
+	case callerLeft(ctx, limited, err): // that says nothing about Redis
 		r.guard.leave(probe, unknown, r.now())
 	default:
 		r.guard.leave(probe, bad, r.now())
 	}
 	return err
+}
+
+// callerLeft says whether f ended because the caller's context did. A socket may notice the caller's deadline a moment
+// before the context does.
+func callerLeft(caller, limited context.Context, err error) bool {
+	if caller.Err() != nil {
+		return true
+	}
+	theirs, has := caller.Deadline()
+	ours, _ := limited.Deadline()
+	timeout, ok := errors.AsType[net.Error](err)
+	return has && !theirs.After(ours) && ok && timeout.Timeout()
 }

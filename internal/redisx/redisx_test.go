@@ -301,6 +301,13 @@ func TestCallerWhoLeavesDoesNotDegrade(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || r.Degraded() {
 		t.Errorf("%v, degraded %v", err, r.Degraded())
 	}
+	// The caller's deadline ends the wait, not the client's own limit, which is a thousand times longer.
+	ctx, cancel = context.WithTimeout(t.Context(), patient/1000)
+	defer cancel()
+	began := time.Now()
+	if _, err := r.Claim(ctx, "key", "a", time.Minute); err == nil || r.Degraded() || time.Since(began) >= patient {
+		t.Errorf("%v after %v, degraded %v", err, time.Since(began), r.Degraded())
+	}
 	if err := s.Resume(); err != nil {
 		t.Fatal(err)
 	}

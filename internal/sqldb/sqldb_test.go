@@ -606,7 +606,8 @@ func TestMigrate(t *testing.T) {
 
 func TestReplicasMigrateAtOnce(t *testing.T) {
 	dsn := testkit.Postgres(t)
-	files := migrations(`CREATE TABLE one (id TEXT);`, `CREATE TABLE two (id TEXT);`, `INSERT INTO two VALUES ('x');`)
+	// The first step takes a while, so that the others are there before it has ended.
+	files := migrations(`CREATE TABLE one (id TEXT); SELECT pg_sleep(0.3);`, `CREATE TABLE two (id TEXT);`, `INSERT INTO two VALUES ('x');`)
 	var wg sync.WaitGroup
 	for range 4 {
 		d := open(t, dsn)

@@ -154,7 +154,7 @@ func (s *Store) Refuse(ctx context.Context, r orders.Refusal) error {
 		if _, err = u.one(sqlCountRefusal, []any{account, minute}, &count); err != nil || count > keepPerMinute {
 			return count, err
 		}
-		return count, u.exec1(sqlAddRefusal, account, minute, count, r.ReceivedAt.UnixMilli(), text(r.Reason),
+		return count, u.exec1(sqlAddRefusal, account, minute, count, r.ReceivedAt.UnixMilli(), note(r.Reason),
 			[]byte(r.Raw.Line), []byte(r.Raw.Header), bytesOf(r.Raw.Body))
 	})
 	return err
@@ -167,12 +167,19 @@ const maxText = 256
 // text makes foreign text storable. Equal texts stay equal, and different ones different
 // but for bytes that are no text.
 func text(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	s = valid(s)
 	if len(s) <= maxText {
 		return s
 	}
 	sum := sha256.Sum256([]byte(s))
 	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// note is foreign text for people: cut where it is too long.
+func note(s string) string { return valid(s[:min(len(s), maxText)]) }
+
+func valid(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // storable makes all text of evidence storable, before its digest is taken: evidence that is
@@ -187,7 +194,7 @@ func storable(e orders.Evidence) orders.Evidence {
 	if len(f.Refs) > 0 {
 		refs := make(map[string]string, len(f.Refs))
 		for name, value := range f.Refs {
-			refs[strings.ToValidUTF8(name, "\uFFFD")] = strings.ToValidUTF8(value, "\uFFFD")
+			refs[valid(name)] = valid(value)
 		}
 		f.Refs = refs
 	}

@@ -48,3 +48,9 @@ func (s *Store) ClaimCallHeld(ctx context.Context, a orders.AttemptNo, op orders
 func (s *Store) ResumeHeld(ctx context.Context, r orders.Resumption, h *Hold) error {
 	return held(ctx, s, h, func(u unit) (resumed, error) { return u.resume(r) })
 }
+
+// HoldNumbers makes every draw wait until it is released.
+func (s *Store) HoldNumbers() (release func()) {
+	s.blocks.turn <- struct{}{}
+	return func() { <-s.blocks.turn }
+}

@@ -28,9 +28,6 @@ func (u unit) hand(no orders.OrderNo, attempt orders.AttemptNo, now time.Time) (
 	if !b.Payable(now) || a.State.Ended() || a.Abandoned {
 		return b.Order, orders.ErrNotPayable
 	}
-	if !a.HandedAt.IsZero() && a.State == orders.AttemptPending {
-		return b.Order, nil
-	}
 	hand(c, a, now)
 	err = u.save(c, now)
 	return c.Book.Order, err

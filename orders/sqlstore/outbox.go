@@ -53,7 +53,7 @@ func anys(texts []string) []any {
 // FinishDelivery is documented in orders.Outbox.
 func (s *Store) FinishDelivery(ctx context.Context, d orders.Delivery, state orders.DeliveryState, now, due time.Time, lastError string) error {
 	_, err := write(ctx, s, func(u unit) (int64, error) {
-		return u.fenced(sqlFinishDelivery, d.Event.OrderNo, d.Event.Version, d.Fence, string(state), millis(due), now.UnixMilli(), text(lastError))
+		return u.fenced(sqlFinishDelivery, d.Event.OrderNo, d.Event.Version, d.Fence, string(state), millis(due), now.UnixMilli(), note(lastError))
 	})
 	return err
 }

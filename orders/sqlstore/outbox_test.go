@@ -34,7 +34,9 @@ func TestDeliveryKeepsTheOrderOfAnOrder(t *testing.T) {
 		second := placement(2, "BBBBBBBBB")
 		second.Order.CreatedAt = after(2 * time.Minute)
 		placed(t, s, second)
-		claim := func(at time.Time) (orders.Delivery, error) { return s.ClaimDelivery(t.Context(), core, at, time.Minute) }
+		claim := func(at time.Time) (orders.Delivery, error) {
+			return s.ClaimDelivery(t.Context(), core, at, time.Minute)
+		}
 		now := after(3 * time.Minute)
 
 		first := must[orders.Delivery](t)(claim(now))

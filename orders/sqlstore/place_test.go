@@ -1,7 +1,10 @@
 package sqlstore_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -163,8 +166,10 @@ func TestFinishCreate(t *testing.T) {
 				p := serverCreate(placement(1, "AAAAAAAAA"))
 				o := placed(t, s, p)
 				now := after(time.Second)
+				e := said(&o, 1, c.said, now)
+				e.Fact.Refs = map[string]string{"transactionId": "8", "said": "yes"}
 				if c.said != orders.AttemptIntent {
-					applied(t, s, said(&o, 1, c.said, now))
+					applied(t, s, e)
 				}
 				f := orders.CreateFinish{Key: p.Key, Attempt: o.Attempts[0].No, Now: now, Outcome: c.outcome}
 				if c.outcome == orders.OutcomeDone {
@@ -179,8 +184,11 @@ func TestFinishCreate(t *testing.T) {
 				if a.State != c.want || a.Abandoned != (c.outcome == orders.OutcomeUnknown) || got.Version != c.events || got.Calls[0].Outcome != c.outcome {
 					t.Errorf("got %+v, version %d, calls %+v", a, got.Version, got.Calls)
 				}
-				if c.outcome == orders.OutcomeDone && (a.Redirect == nil || !a.HandedAt.Equal(now) || a.Refs["transactionId"] != "7") {
+				if c.outcome == orders.OutcomeDone && (a.Redirect == nil || !a.HandedAt.Equal(now) || a.Refs["transactionId"] == "") {
 					t.Errorf("got %+v", a)
+				}
+				if c.said == orders.AttemptPaid && (a.Refs["transactionId"] != "8" || a.Refs["said"] != "yes") {
+					t.Errorf("what evidence said is gone: %v", a.Refs)
 				}
 				if stored := must[orders.Order](t)(s.Order(t.Context(), o.No)); !reflect.DeepEqual(stored, got) {
 					t.Errorf("returned %+v\nstored   %+v", got, stored)
@@ -282,18 +290,49 @@ func TestResumeWithoutTheBills(t *testing.T) {
 	}
 }
 
-func TestResumeOfAnOrderThatEnded(t *testing.T) {
+func TestResumeOfAnOrderThatCannotGoOn(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, d database) {
 		s := d.open(t)
-		p := serverCreate(placement(1, "AAAAAAAAA"))
-		placed(t, s, p)
-		_, _, err := s.Resume(t.Context(), resumption(p, p.Order.ExpiresAt))
-		wantErr(t, err, orders.ErrNotPayable)
-		if k := must[orders.KeyRow](t)(s.LookKey(t.Context(), p.Key)); k.Fence != 0 {
-			t.Errorf("key %+v", k)
+		for serial, c := range map[int]struct {
+			at  time.Duration
+			why func(*orders.Order)
+		}{
+			1: {10 * time.Minute, func(*orders.Order) {}}, // its time is over
+			2: {2 * time.Minute, func(o *orders.Order) { applied(t, s, said(o, 1, orders.AttemptPaid, after(time.Minute))) }},
+			3: {2 * time.Minute, func(o *orders.Order) {
+				e := said(o, 1, orders.AttemptPaid, after(time.Minute))
+				e.Account = "another" // frozen
+				applied(t, s, e)
+			}},
+		} {
+			p := serverCreate(placement(serial, fmt.Sprintf("AAAAAAAA%d", serial)))
+			o := placed(t, s, p)
+			c.why(&o)
+			_, _, err := s.Resume(t.Context(), resumption(p, after(c.at)))
+			wantErr(t, err, orders.ErrNotPayable)
+			if k := must[orders.KeyRow](t)(s.LookKey(t.Context(), p.Key)); k.Fence != 0 {
+				t.Errorf("order %d: key %+v", serial, k)
+			}
 		}
 	})
+}
+
+func TestDrawEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t, "sqlite", "sqlite:"+filepath.Join(t.TempDir(), "orders.db"))
+	s := d.open(t)
+	release := s.HoldNumbers()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.DrawOrderNo(ctx, morning)
+		ended <- err
+	}()
+	cancel()
+	wantErr(t, <-ended, orders.ErrUnavailable)
+	release()
+	must[orders.OrderNo](t)(s.DrawOrderNo(t.Context(), morning))
 }
 
 func TestDrawOrderNo(t *testing.T) {

@@ -2,12 +2,14 @@ package sqlstore_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/orders/sqlstore"
 )
@@ -178,6 +180,45 @@ func awaitLockWait(t *testing.T, d database, ended <-chan error) {
 			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// An order that waits for its lower bill must not hold the higher one meanwhile: two orders
+// over the same bills could wait for each other for ever.
+func TestBillsAreLockedInOrder(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t, "postgres", testkit.Postgres(t))
+	s := d.open(t)
+	o := placed(t, s, placement(1, "BBBBBBBBB", "AAAAAAAAA"))
+	db := d.raw(t)
+	lower := must[*sql.Tx](t)(db.Begin())
+	if _, err := lower.Exec("UPDATE bills SET locked = 0 WHERE bill_no = 'AAAAAAAAA'"); err != nil {
+		t.Fatal(err)
+	}
+	for name, verb := range map[string]func() error{
+		"hand":  func() error { _, err := s.Hand(t.Context(), o.No, o.Attempts[0].No, morning); return err },
+		"place": func() error { _, err := s.Place(t.Context(), placement(2, "BBBBBBBBB", "AAAAAAAAA")); return err },
+	} {
+		ended := make(chan error, 1)
+		go func() { ended <- verb() }()
+		awaitLockWait(t, d, ended)
+		if _, err := db.Exec("SELECT 1 FROM bills WHERE bill_no = 'BBBBBBBBB' FOR UPDATE NOWAIT"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := lower.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		var b *orders.BillError
+		if err := <-ended; err != nil && !errors.As(err, &b) {
+			t.Errorf("%s: %v", name, err)
+		}
+		lower = must[*sql.Tx](t)(db.Begin())
+		if _, err := lower.Exec("UPDATE bills SET locked = 0 WHERE bill_no = 'AAAAAAAAA'"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := lower.Rollback(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
@@ -22,7 +23,7 @@ const (
 	sqlAttempts  = `SELECT attempt_no, ordinal, account, provider, environment, payee_member_id, token, state_rank, abandoned,
 		created_ms, handed_ms, redirect, refs, provider_trade_no, method, paid_ms, query_ms
 		FROM attempts WHERE order_no = $1 ORDER BY ordinal`
-	sqlSurplus = `SELECT attempt_no, bill_no, amount, refunded FROM surplus WHERE order_no = $1 ORDER BY attempt_no, bill_no`
+	sqlSurplus = `SELECT attempt_no, bill_no, amount, refunded FROM surplus WHERE order_no = $1`
 	sqlCalls   = `SELECT c.attempt_no, c.op, c.ordinal, c.sent_ms, c.outcome, c.ended_ms
 		FROM attempts a JOIN calls c ON c.attempt_no = a.attempt_no
 		WHERE a.order_no = $1 ORDER BY a.ordinal, c.op, c.ordinal`
@@ -59,10 +60,18 @@ func (u unit) load(head string, no orders.OrderNo) (orders.Order, error) {
 	}); err != nil {
 		return o, err
 	}
+	sortSurplus(&o)
 	o.Calls, err = all(u, sqlCalls, no, func(row scan, c *orders.Call) error {
 		return row(&c.Attempt, &c.Op, &c.Ordinal, moment{&c.SentAt}, &c.Outcome, moment{&c.EndedAt})
 	})
 	return o, err
+}
+
+// sortSurplus sorts here because databases differ in how they compare text.
+func sortSurplus(o *orders.Order) {
+	slices.SortFunc(o.Surplus, func(a, b orders.Surplus) int {
+		return cmp.Or(cmp.Compare(a.Attempt, b.Attempt), cmp.Compare(a.BillNo, b.BillNo))
+	})
 }
 
 func scanAttempt(row scan, a *orders.Attempt) error {
@@ -197,6 +206,7 @@ func (u unit) save(c *change, at time.Time) error {
 			return err
 		}
 	}
+	sortSurplus(after)
 	return u.addEvents(after, c.Events, at)
 }
 

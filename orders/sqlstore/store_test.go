@@ -41,7 +41,7 @@ func after(d time.Duration) time.Time { return morning.Add(d) }
 type database struct {
 	name string
 	dsn  string
-	open func(t *testing.T) *sqlstore.Store
+	open func(t testing.TB) *sqlstore.Store
 }
 
 // onBoth runs a test on both engines.
@@ -57,7 +57,7 @@ func onBoth(t *testing.T, test func(t *testing.T, d database)) {
 	}
 }
 
-func newDatabase(t *testing.T, name, dsn string) database {
+func newDatabase(t testing.TB, name, dsn string) database {
 	t.Helper()
 	files, err := sqlstore.Migrations()
 	if err != nil {
@@ -66,7 +66,7 @@ func newDatabase(t *testing.T, name, dsn string) database {
 	if err := connect(t, dsn).Migrate(t.Context(), files); err != nil {
 		t.Fatal(err)
 	}
-	return database{name: name, dsn: dsn, open: func(t *testing.T) *sqlstore.Store {
+	return database{name: name, dsn: dsn, open: func(t testing.TB) *sqlstore.Store {
 		t.Helper()
 		s, err := sqlstore.Open(connect(t, dsn), sqlstore.Deps{Timeout: time.Minute}) // a busy machine must not fail a test
 		if err != nil {
@@ -76,7 +76,7 @@ func newDatabase(t *testing.T, name, dsn string) database {
 	}}
 }
 
-func connect(t *testing.T, dsn string) *sqldb.DB {
+func connect(t testing.TB, dsn string) *sqldb.DB {
 	t.Helper()
 	db, err := sqldb.Open(t.Context(), dsn)
 	if err != nil {

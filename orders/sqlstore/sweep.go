@@ -8,12 +8,17 @@ import (
 	"pay.taipei/gateway/orders"
 )
 
+// mayHaveLeft is the condition under which a provider may know an attempt: only then is it
+// asked about. It is the rule of orders.Settle in SQL.
+const mayHaveLeft = `(attempts.handed_ms IS NOT NULL OR EXISTS (
+	SELECT 1 FROM calls c WHERE c.attempt_no = attempts.attempt_no AND c.outcome <> 'not_sent'))`
+
 const (
 	// The end of the lease is the next time at which the query is due.
 	sqlClaimQuery = `UPDATE attempts SET query_ms = $2, query_claimed = TRUE, query_wanted_ms = NULL,
 		query_fence = query_fence + 1, queried_ms = $1, asked = asked + 1
 		WHERE attempt_no = (SELECT attempt_no FROM attempts
-			WHERE query_ms IS NOT NULL AND query_ms <= $1 AND state_rank < 30
+			WHERE query_ms IS NOT NULL AND query_ms <= $1 AND state_rank < 30 AND ` + mayHaveLeft + `
 			ORDER BY query_ms, attempt_no LIMIT 1 /*skip locked*/)
 		RETURNING attempt_no, order_no, asked, query_fence`
 	sqlFinishQuery = `UPDATE attempts SET query_claimed = FALSE, queried_ms = $3, query_wanted_ms = NULL,
@@ -21,7 +26,8 @@ const (
 		WHERE attempt_no = $1 AND query_fence = $2 AND query_claimed`
 )
 
-// ClaimQuery is documented in orders.Sweep.
+// ClaimQuery is documented in orders.Sweep. An attempt of which no byte has left us is never
+// asked about: some providers count such questions against us.
 func (s *Store) ClaimQuery(ctx context.Context, now time.Time, lease time.Duration) (orders.QueryWork, error) {
 	return write(ctx, s, func(u unit) (orders.QueryWork, error) {
 		var w orders.QueryWork
@@ -139,8 +145,28 @@ func (u unit) settle(now time.Time) (settled, error) {
 	if c.Verdict != orders.VerdictApplied {
 		return settled{}, nil
 	}
+	if err := u.forgetQueries(&c); err != nil {
+		return settled{}, err
+	}
 	err = u.save(&c, now)
 	return settled{c.Book.Order, true}, err
+}
+
+const sqlForgetQuery = `UPDATE attempts SET query_ms = NULL WHERE attempt_no = $1`
+
+// forgetQueries takes back the queries of the attempts that time alone has ended: they never left us.
+func (u unit) forgetQueries(c *change) error {
+	for i := range c.before.Order.Attempts {
+		a := &c.Book.Order.Attempts[i]
+		if a.State == c.before.Order.Attempts[i].State {
+			continue
+		}
+		a.QueryAt = time.Time{}
+		if err := u.exec1(sqlForgetQuery, a.No); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const (
@@ -185,7 +211,7 @@ func (s *Store) ClaimOrphan(ctx context.Context, now, since time.Time) (orders.E
 }
 
 const sqlNextDue = `SELECT MIN(at) FROM (
-	SELECT MIN(query_ms) AS at FROM attempts WHERE query_ms IS NOT NULL AND state_rank < 30
+	SELECT MIN(query_ms) AS at FROM attempts WHERE query_ms IS NOT NULL AND state_rank < 30 AND ` + mayHaveLeft + `
 	UNION ALL SELECT MIN(settle_ms) FROM orders WHERE settle_ms IS NOT NULL
 	UNION ALL SELECT MIN(next_ms) FROM evidence WHERE next_ms IS NOT NULL) AS due`
 

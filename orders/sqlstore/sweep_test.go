@@ -150,6 +150,40 @@ func TestQueries(t *testing.T) {
 	})
 }
 
+// A provider must not be asked about an attempt that never left us, whatever hint comes.
+func TestQueriesOfWhatNeverLeft(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d database) {
+		s := d.open(t)
+		clicked := placement(1, "AAAAAAAAA")
+		clicked.Order.Attempts[0].State, clicked.Order.Attempts[0].HandedAt = orders.AttemptIntent, time.Time{}
+		o := placed(t, s, clicked)
+		created := serverCreate(placement(2, "BBBBBBBBB"))
+		sent := placed(t, s, created)
+		if err := s.Due(t.Context(), o.Attempts[0].No, morning, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.ClaimQuery(t.Context(), after(time.Minute), time.Minute)
+		wantErr(t, err, orders.ErrNothing)
+		if next := must[time.Time](t)(s.NextDue(t.Context())); !next.Equal(o.ExpiresAt) {
+			t.Errorf("next due at %v", next)
+		}
+		must[orders.Order](t)(s.SettleNext(t.Context(), o.ExpiresAt))
+		if n := count(t, d, "SELECT COUNT(*) FROM attempts WHERE query_ms IS NOT NULL"); n != 1 {
+			t.Errorf("%d queries are due", n)
+		}
+		if w := must[orders.QueryWork](t)(s.ClaimQuery(t.Context(), after(time.Hour), time.Minute)); w.Attempt != sent.Attempts[0].No {
+			t.Errorf("claimed %+v", w)
+		}
+		f := orders.CreateFinish{Key: created.Key, Attempt: sent.Attempts[0].No, Now: morning, Outcome: orders.OutcomeNotSent}
+		if _, err := s.FinishCreate(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.ClaimQuery(t.Context(), after(2*time.Hour), time.Minute)
+		wantErr(t, err, orders.ErrNothing)
+	})
+}
+
 func TestSettle(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, d database) {

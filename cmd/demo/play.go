@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/net/html"
+
+	"pay.taipei/gateway/sandbox/bravobank"
+)
+
+// The scenario: two parking bills from the platform's own guide of 2017.
+const (
+	bill1 = "H60983881309263"
+	bill2 = "H61283631217536"
+)
+
+// play walks the scenario as a citizen would and compares what each side then says.
+func (c *city) play(ctx context.Context, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	b, err := newBrowser()
+	if err != nil {
+		return err
+	}
+	p := &player{city: c, browser: b, out: out}
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"look up bill " + bill1 + " at the city", p.lookUp},
+		{"tick both bills and pay", p.tick},
+		{"choose 熊讚銀行 Bravo Bank", p.choose},
+		{"log in at the bank", p.logIn},
+		{"read the order page", p.readOrder},
+		{"pay from the deposit account", p.pay},
+		{"come back to the result page", p.comeBack},
+		{"the order API says paid", p.askAPI},
+		{"the bank charged once", p.askBank},
+		{"the core settled each bill once", p.askCore},
+	} {
+		if err := step.do(ctx); err != nil {
+			_, _ = fmt.Fprintf(out, "FAIL  %s\n", step.name)
+			return err
+		}
+		if _, err := fmt.Fprintf(out, "ok    %s\n", step.name); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+	}
+	_, err = fmt.Fprintf(out, "\nPaid: order %s, NT$40, two bills, one charge, one settlement each.\n", p.orderNo)
+	return err
+}
+
+type player struct {
+	*city
+	*browser
+	out     io.Writer
+	orderNo string
+}
+
+func (p *player) lookUp(ctx context.Context) error {
+	if err := p.visit(ctx, "http://"+p.addresses.core+"/"); err != nil {
+		return err
+	}
+	if err := p.submit(ctx, "search-bill", url.Values{"bill_no": {bill1}}); err != nil {
+		return err
+	}
+	return p.shows(bill1, bill2, "停車費")
+}
+
+func (p *player) tick(ctx context.Context) error {
+	return p.submit(ctx, "pay", url.Values{"bill": {bill1, bill2}})
+}
+
+func (p *player) choose(ctx context.Context) error {
+	if err := p.shows("熊讚銀行"); err != nil {
+		return err
+	}
+	if err := p.submit(ctx, "go", url.Values{"provider": {"bravobank"}}); err != nil {
+		return err
+	}
+	return p.submit(ctx, "", nil) // the checkout page's form, which scripts would submit by themselves
+}
+
+func (p *player) logIn(ctx context.Context) error {
+	image := find(p.page, func(n *html.Node) bool { return isTag("img")(n) && strings.Contains(attr(n, "src"), "/captcha/") })
+	if image == nil {
+		return p.missing("captcha")
+	}
+	login := bravobank.DemoAccount()
+	return p.submit(ctx, "login", url.Values{"account": {login.Name}, "password": {login.Password}, "captcha": {attr(image, "alt")}})
+}
+
+func (p *player) readOrder(context.Context) error {
+	return p.shows(nameParking, payeeParking, "1361049", "立即", bill1, bill2, "40")
+}
+
+func (p *player) pay(ctx context.Context) error {
+	return p.submit(ctx, "pay-deposit_account", nil)
+}
+
+func (p *player) comeBack(ctx context.Context) error {
+	if err := p.follow(ctx, "return"); err != nil {
+		return err
+	}
+	for p.attr("outcome", "data-status") == "confirming" { // the notice may still be on its way
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("demo: the result page is still confirming: %w", ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+		if err := p.visit(ctx, p.at.String()); err != nil {
+			return err
+		}
+	}
+	if got := p.attr("outcome", "data-status"); got != "paid" {
+		return fmt.Errorf("demo: the result page says %q, not paid", got)
+	}
+	p.orderNo = p.at.Query().Get("order_no")
+	return p.shows("繳費成功", "停車費", "40", bill1, bill2, p.orderNo)
+}
+
+func (p *player) askAPI(ctx context.Context) error {
+	var o struct {
+		Status   string `json:"status"`
+		Late     bool   `json:"late"`
+		Review   bool   `json:"review"`
+		Surplus  []any  `json:"surplus"`
+		Attempts []struct {
+			Status string `json:"status"`
+			Method string `json:"method"`
+		} `json:"attempts"`
+	}
+	if err := p.json(ctx, "http://"+p.addresses.api+"/v1/orders/"+p.orderNo, &o); err != nil {
+		return err
+	}
+	if o.Status != "paid" || o.Late || o.Review || len(o.Surplus) != 0 || len(o.Attempts) != 1 || o.Attempts[0].Method != "deposit_account" {
+		return fmt.Errorf("demo: the order API says %+v", o)
+	}
+	return nil
+}
+
+func (p *player) askBank(context.Context) error {
+	for _, b := range p.bank.Books() {
+		if b.OrderNo == p.orderNo {
+			if b.Charges != 1 || b.Total != "40" {
+				return fmt.Errorf("demo: the bank's books say %+v", b)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("demo: the bank knows nothing of order %s", p.orderNo)
+}
+
+// askCore waits until the signed event has settled the bills.
+func (p *player) askCore(ctx context.Context) error {
+	for {
+		text, err := p.get(ctx, "http://"+p.addresses.core+"/books")
+		if err != nil {
+			return err
+		}
+		var books struct {
+			Bills []struct {
+				BillNo  string `json:"bill_no"`
+				PaidBy  string `json:"paid_by"`
+				Settled int    `json:"settled"`
+			} `json:"bills"`
+		}
+		if err := json.Unmarshal([]byte(text), &books); err != nil {
+			return fmt.Errorf("demo: the core's books: %w", err)
+		}
+		settled := 0
+		for _, b := range books.Bills {
+			if (b.BillNo == bill1 || b.BillNo == bill2) && b.PaidBy == p.orderNo && b.Settled == 1 {
+				settled++
+			}
+		}
+		if settled == 2 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("demo: the core has not settled both bills once: %.500s", text)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// shows fails unless the page's text holds every word.
+func (p *player) shows(words ...string) error {
+	page := text(p.page)
+	for _, w := range words {
+		if !strings.Contains(page, w) {
+			return p.missing("“" + w + "”")
+		}
+	}
+	return nil
+}
+
+// json asks the order API with the demo's key.
+func (p *player) json(ctx context.Context, address string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+p.keys.apiKey())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("demo: %s answered %s", req.URL.Path, resp.Status)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("demo: %s: %w", req.URL.Path, err)
+	}
+	return nil
+}

@@ -122,8 +122,8 @@ type Folder interface {
 	Hand(ctx context.Context, no OrderNo, attempt AttemptNo, now time.Time) (Order, error)
 
 	// ClaimCall commits that a money call is about to be sent. ErrNotPayable when the order
-	// is not payable (confirm only); ErrCallExists when a call of that operation is
-	// undecided or carried out.
+	// is not payable (confirm only); ErrCallExists unless every earlier call of that
+	// operation is proven not sent.
 	ClaimCall(ctx context.Context, attempt AttemptNo, op Op, now time.Time) (Call, error)
 
 	// FinishCall commits the outcome of a claimed call. An outcome once known stays.

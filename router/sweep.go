@@ -74,6 +74,8 @@ func (r *Router) ask(ctx context.Context, account Account, w *orders.QueryWork) 
 	case err == nil:
 	case providers.KindOf(err) == providers.NotFound && purpose == orders.PurposeAfterDeadline && d.Patience.NotFoundFinal:
 		e.Fact = &orders.Fact{State: orders.AttemptExpired}
+	case providers.KindOf(err) == providers.NotFound && purpose == orders.PurposeLife: // the citizen has not arrived there yet
+		return asked{next: deadline}, nil
 	default:
 		return asked{next: r.soon(w, d)}, nil
 	}

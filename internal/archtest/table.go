@@ -81,7 +81,7 @@ func fences() []fence {
 		{library: "github.com/shopspring/decimal", in: []string{"money"}},
 		{library: "golang.org/x/net/html", in: []string{"cmd/demo"}},
 		{library: "golang.org/x/time", in: []string{"api"}},
-		{library: "golang.org/x/text", in: []string{"api"}},
+		{library: "golang.org/x/text", in: []string{"sandbox/core"}},
 	}
 }
 

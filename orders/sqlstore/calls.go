@@ -28,9 +28,9 @@ func (u unit) claimCall(attempt orders.AttemptNo, op orders.Op, now time.Time) (
 			continue
 		}
 		switch c.Outcome {
-		case orders.OutcomeOpen, orders.OutcomeUnknown, orders.OutcomeDone:
+		case orders.OutcomeOpen, orders.OutcomeUnknown, orders.OutcomeDone, orders.OutcomeRefused:
 			return call, orders.ErrCallExists
-		case orders.OutcomeRefused, orders.OutcomeNotSent:
+		case orders.OutcomeNotSent: // the only proof that sending again cannot move money twice
 			call.Ordinal = c.Ordinal + 1
 		}
 	}

@@ -126,17 +126,22 @@ func (p *player) comeBack(ctx context.Context) error {
 	return p.shows("繳費成功", "停車費", "40", bill1, bill2, p.orderNo)
 }
 
+// apiOrder is what the demo reads of an order.
+type apiOrder struct {
+	Status  string `json:"status"`
+	Late    bool   `json:"late"`
+	Review  bool   `json:"review"`
+	Surplus []struct {
+		BillNo string `json:"bill_no"`
+	} `json:"surplus"`
+	Attempts []struct {
+		Status string `json:"status"`
+		Method string `json:"method"`
+	} `json:"attempts"`
+}
+
 func (p *player) askAPI(ctx context.Context) error {
-	var o struct {
-		Status   string `json:"status"`
-		Late     bool   `json:"late"`
-		Review   bool   `json:"review"`
-		Surplus  []any  `json:"surplus"`
-		Attempts []struct {
-			Status string `json:"status"`
-			Method string `json:"method"`
-		} `json:"attempts"`
-	}
+	var o apiOrder
 	if err := p.json(ctx, "http://"+p.addresses.api+"/v1/orders/"+p.orderNo, &o); err != nil {
 		return err
 	}
@@ -158,8 +163,12 @@ func (p *player) askBank(context.Context) error {
 	return fmt.Errorf("demo: the bank knows nothing of order %s", p.orderNo)
 }
 
-// askCore waits until the signed event has settled the bills.
-func (p *player) askCore(ctx context.Context) error {
+func (p *player) askCore(ctx context.Context) error { return p.settledOnce(ctx, p.orderNo) }
+
+// settledOnce waits until signed events have settled both bills by an order, each once.
+func (p *player) settledOnce(ctx context.Context, orderNo string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	for {
 		text, err := p.get(ctx, "http://"+p.addresses.core+"/books")
 		if err != nil {
@@ -177,7 +186,7 @@ func (p *player) askCore(ctx context.Context) error {
 		}
 		settled := 0
 		for _, b := range books.Bills {
-			if (b.BillNo == bill1 || b.BillNo == bill2) && b.PaidBy == p.orderNo && b.Settled == 1 {
+			if (b.BillNo == bill1 || b.BillNo == bill2) && b.PaidBy == orderNo && b.Settled == 1 {
 				settled++
 			}
 		}

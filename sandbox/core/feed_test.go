@@ -42,6 +42,7 @@ func TestBrokenFeedIsRefused(t *testing.T) {
 			g.feed = append(g.feed[:1], g.feed[2:]...)
 			g.feed[1].Seq = 2
 		}},
+		{"an event numbered ahead", func(g *gateway) { g.feed = g.feed[:2]; g.feed[1].Seq = 7 }},
 		{"another next_after", func(g *gateway) { g.feed = g.feed[:1]; g.nextAfter = func(n int64) int64 { return n + 1 } }},
 		{"not an event", func(g *gateway) { g.feed = g.feed[:1]; g.publish([]byte(`{}`)) }},
 	} {

@@ -1,6 +1,8 @@
 package core_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -8,7 +10,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pay.taipei/gateway/sandbox/core"
@@ -190,6 +194,56 @@ func TestEachSubmitRepeatsOneRequest(t *testing.T) {
 	if keys := slices.Compact(c.gateway.keysSent()); len(keys) != 1 || keys[0] != "core-"+f.Get("nonce") {
 		t.Errorf("keys %v", keys)
 	}
+}
+
+// wire is a transport that holds every order back until it is let go.
+type wire struct {
+	letGo chan struct{}
+	sent  atomic.Int32
+}
+
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	w.sent.Add(1)
+	select {
+	case <-w.letGo:
+		return nil, errors.New("cut")
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+func TestADoubleClickWaitsForTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{letGo: make(chan struct{})}
+		c, err := core.New(
+			core.Config{BaseURL: baseURL, APIURL: "http://127.0.0.1:8080", APIKey: apiKey, WebhookKeys: []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}},
+			core.Deps{HTTP: &http.Client{Transport: w}, Now: time.Now, Rand: &counter{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		form := url.Values{"nonce": {strings.Repeat("n", 22)}, "bill": {bill1}, "provider": {"bravobank"}}
+		first, leave := context.WithCancel(t.Context())
+		click := func(ctx context.Context) {
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/checkout", strings.NewReader(form.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			c.Handler().ServeHTTP(httptest.NewRecorder(), r)
+		}
+		go click(first)
+		synctest.Wait()
+		go click(t.Context())
+		leave() // a browser gives up the first click for the second
+		synctest.Wait()
+		if n := w.sent.Load(); n != 1 {
+			t.Errorf("%d requests are under way, want the first alone", n)
+		}
+		w.letGo <- struct{}{}
+		synctest.Wait()
+		if n := w.sent.Load(); n != 2 {
+			t.Errorf("%d requests were sent, want 2", n)
+		}
+		w.letGo <- struct{}{}
+		synctest.Wait()
+	})
 }
 
 func TestChoosingAgainOnAUsedPageMakesNoSecondOrder(t *testing.T) {
@@ -567,7 +621,7 @@ func TestPagesAskNobodyElse(t *testing.T) {
 		p := parse(t, w.Body.String())
 		csp := w.Header().Get("Content-Security-Policy")
 		for _, n := range append(p.tags("style"), p.tags("script")...) {
-			if n.attr["nonce"] == "" || !strings.Contains(csp, "'nonce-"+n.attr["nonce"]+"'") {
+			if n.attr["nonce"] == "" || !strings.Contains(csp, n.tag+"-src 'nonce-"+n.attr["nonce"]+"'") {
 				t.Errorf("%s: <%s> without the policy's nonce", name, n.tag)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pay.taipei/gateway/signing"
 )
 
 func TestWebhookIsRefused(t *testing.T) {
@@ -50,6 +52,22 @@ func TestWebhookIsRefused(t *testing.T) {
 	}
 }
 
+func TestSignedUnderAnotherIDIsRefused(t *testing.T) {
+	c := newCity(t)
+	body := twoBills(orderA, "r").paid().event("order.paid", 1)
+	signature, err := signing.SignWebhook([]*signing.WebhookSigner{c.signer}, "evt_other", start, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := c.webhook(body, func(r *http.Request) {
+		r.Header.Set("Webhook-Id", "evt_other")
+		r.Header.Set("Webhook-Signature", signature)
+	})
+	if got != 400 || c.settled(bill1) != "" {
+		t.Errorf("answered %d", got)
+	}
+}
+
 func TestStaleWebhookIsRefused(t *testing.T) {
 	for _, late := range []time.Duration{-301 * time.Second, 301 * time.Second} {
 		c := newCity(t)
@@ -76,6 +94,16 @@ func TestPaidEventSettlesEachBillOnce(t *testing.T) {
 	}
 	if b := c.books(); b.EventsSeen != 2 || b.DuplicatesSeen != 4 || b.Missing != 0 {
 		t.Errorf("books %+v", b)
+	}
+}
+
+func TestLaterEventsOfAPaidOrderSettleNothingMore(t *testing.T) {
+	c := newCity(t)
+	d := twoBills(orderA, "r").paid()
+	c.webhook(d.event("order.paid", 1))
+	c.webhook(d.event("order.review", 2))
+	if got := c.settled(bill1); got != orderA+"×1" {
+		t.Errorf("settled %q", got)
 	}
 }
 
@@ -108,6 +136,7 @@ func TestPaidWordWithoutPaidStatusSettlesNothing(t *testing.T) {
 	d := twoBills(orderA, "r")
 	c.webhook(d.event("order.paid", 1))                                                                  // the type alone
 	c.webhook(d.with(func(d *document) { d.Status = "paid" }).attempts("failed").event("order.paid", 2)) // no paid attempt
+	c.webhook(d.attempts("paid").event("order.paid", 3))                                                 // no paid order
 	if c.settled(bill1) != "" {
 		t.Error("settled")
 	}

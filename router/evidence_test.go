@@ -1,0 +1,469 @@
+package router_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pay.taipei/gateway/internal/sqldb"
+	"pay.taipei/gateway/orders"
+	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/router"
+)
+
+func TestNoticeStates(t *testing.T) {
+	for name, test := range map[string]struct {
+		said   providers.Snapshot
+		states string
+		events string
+	}{
+		"paid":           {paidSnapshot(twd(40)), "paid paid", "created paid"},
+		"failed":         {providers.Snapshot{State: providers.Failed}, "open failed", "created failed"},
+		"cancelled":      {providers.Snapshot{State: providers.Cancelled}, "open cancelled", "created failed"},
+		"expired":        {providers.Snapshot{State: providers.Expired}, "open expired", "created"},
+		"unmapped":       {providers.Snapshot{Unmapped: "E77"}, "open pending", "created"},
+		"unknown state":  {providers.Snapshot{State: 99}, "open pending", "created"},
+		"no amount":      {providers.Snapshot{State: providers.Paid}, "open pending", "created"},
+		"other amount":   {paidSnapshot(twd(41)), "open pending review", "created review"},
+		"other merchant": {providers.Snapshot{State: providers.Paid, MerchantRef: "99"}, "open pending review", "created review"},
+		"other world":    {providers.Snapshot{State: providers.Paid, Environment: providers.Production}, "open pending review", "created review"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			o := w.placed("form")
+			if v, err := w.notice(o.Current(), "n1", &test.said); v != providers.Accepted || err != nil {
+				t.Fatalf("verdict %d, %v", v, err)
+			}
+			w.wantStates(o.No, test.states)
+			if got := w.events(o.No); got != test.events {
+				t.Errorf("events %s, want %s", got, test.events)
+			}
+			if (w.meter.of("unmapped form-a") == 1) != (test.said.Unmapped != "") || w.meter.of("to "+strings.TrimPrefix(test.events, "created ")) > 1 {
+				t.Errorf("counts %v", w.meter.count)
+			}
+			if !strings.Contains(test.states, "review") {
+				return
+			}
+			// Frozen: no page, no end, until a person decides.
+			if c, err := w.Checkout(t.Context(), o.PayToken); err != nil || c.Redirect != nil {
+				t.Errorf("a frozen order has a page: %+v, %v", c, err)
+			}
+			w.at(life + time.Minute)
+			w.work(w.SettleStep)
+			w.wantStates(o.No, test.states)
+		})
+	}
+}
+
+// The provider is told "accepted" only when what it said is on disk.
+func TestNoticeIsAcceptedAfterTheCommit(t *testing.T) {
+	paid := paidSnapshot(twd(40))
+	for name, test := range map[string]struct {
+		verb string
+		said *providers.Snapshot
+		rule router.QueryRule
+	}{
+		"evidence not written": {"Apply", &paid, router.QueryRule{Never: true}},
+		"order not read":       {"Order", &paid, router.QueryRule{}},
+		"query not due":        {"Due", nil, router.QueryRule{Never: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, rule(test.rule))
+			o := w.placed("form")
+			w.store.failing(test.verb)
+			v, err := w.notice(o.Current(), "n1", test.said)
+			wantErr(t, err, orders.ErrUnavailable)
+			if v != providers.RetryLater {
+				t.Errorf("verdict %d, want later", v)
+			}
+			w.wantStates(o.No, "open pending")
+			w.store.healed()
+			if v, err := w.notice(o.Current(), "n1", test.said); v != providers.Accepted || err != nil {
+				t.Errorf("sent again: verdict %d, %v", v, err)
+			}
+		})
+	}
+	t.Run("commit not known", func(t *testing.T) {
+		w := newWorld(t)
+		o := w.placed("form")
+		w.store.after = func(string) error { return orders.ErrUnavailable }
+		if v, err := w.notice(o.Current(), "n1", &paid); v != providers.RetryLater || err == nil {
+			t.Errorf("verdict %d, %v, want later", v, err)
+		}
+		w.store.healed()
+		w.paidNotice(&o, "n1")
+		if got := w.events(o.No); got != "created paid" {
+			t.Errorf("events %s", got)
+		}
+	})
+}
+
+func TestNonceReused(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("form")
+	failed := providers.Snapshot{State: providers.Failed}
+	if v, err := w.notice(o.Current(), "n1", &failed); v != providers.Accepted || err != nil {
+		t.Fatalf("verdict %d, %v", v, err)
+	}
+	paid := paidSnapshot(o.Total)
+	if v, err := w.notice(o.Current(), "n1", &paid); v != providers.Refused || err != nil {
+		t.Errorf("another meaning: verdict %d, %v, want refused", v, err)
+	}
+	w.wantStates(o.No, "open failed")
+	var reason, line, header, body string
+	if err := w.db.Read(t.Context(), func(tx *sqldb.Tx) error {
+		return tx.QueryRow(t.Context(), "SELECT reason, raw_line, raw_header, raw_body FROM refusals").Scan(&reason, &line, &header, &body)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if reason != "nonce reused with another meaning" || line != "POST /callbacks/x?a=1" || header != "Sig: s\n" || body != "cb" {
+		t.Errorf("audited %q %q %q %q", reason, line, header, body)
+	}
+	w.store.failing("Refuse")
+	if v, err := w.notice(o.Current(), "n1", &paid); v != providers.RetryLater || err == nil {
+		t.Errorf("not audited: verdict %d, %v, want later", v, err)
+	}
+	w.store.healed()
+	if v, err := w.notice(o.Current(), "n1", &failed); v != providers.Accepted || err != nil {
+		t.Errorf("the same again: verdict %d, %v", v, err)
+	}
+}
+
+// Fifty deliveries of one payment make one paid event.
+func TestParallelCopies(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("form")
+	said := paidSnapshot(o.Total)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if v, err := w.notice(o.Current(), fmt.Sprintf("n%d", i), &said); v != providers.Accepted || err != nil {
+				t.Errorf("verdict %d, %v", v, err)
+			}
+		})
+	}
+	all.Wait()
+	if got := w.events(o.No); got != "created paid" || w.meter.of("to paid") != 1 {
+		t.Errorf("events %s, %d moves", got, w.meter.of("to paid"))
+	}
+	w.wantStates(o.No, "paid paid")
+}
+
+// A message about an attempt that we do not know yet is kept, and applied when we do.
+func TestOrphan(t *testing.T) {
+	paidSaid, pending := paidSnapshot(twd(40)), providers.Snapshot{Next: providers.NextConfirm}
+	for name, test := range map[string]struct {
+		said   *providers.Snapshot
+		rule   router.QueryRule
+		states string // after the orphan is matched
+		asks   bool
+	}{
+		"fact":             {&paidSaid, router.QueryRule{Never: true}, "paid paid", false},
+		"fact to be asked": {&paidSaid, router.QueryRule{}, "open pending", true},
+		"hint":             {nil, router.QueryRule{Never: true}, "open pending", true},
+		"awaits confirm":   {&pending, router.QueryRule{Never: true}, "open pending", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, rule(test.rule))
+			before := w.placed("form")
+			no := before.No[:15] + "1" // the next number; the first of the day ends in 0
+			early := orders.Attempt{No: orders.AttemptNo(no + "01"), Account: "form-a"}
+			if v, err := w.notice(&early, "n1", test.said); v != providers.Accepted || err != nil {
+				t.Fatalf("orphan: verdict %d, %v", v, err)
+			}
+			for range 3 {
+				w.work(w.OrphanStep)
+				w.clock.Advance(time.Minute)
+			}
+			if o := w.placed("form"); o.No != no {
+				t.Fatalf("order %s, expected %s", o.No, no)
+			}
+			w.work(w.OrphanStep)
+			w.wantStates(no, test.states)
+			w.work(w.QueryStep)
+			if asked := len(w.form.queries) == 1; asked != test.asks {
+				t.Errorf("%d queries", len(w.form.queries))
+			}
+			if w.number("SELECT COUNT(*) FROM evidence WHERE verdict = 'orphan'") != 0 {
+				t.Error("still an orphan")
+			}
+		})
+	}
+	t.Run("of nobody", func(t *testing.T) {
+		w := newWorld(t)
+		if v, err := w.notice(&orders.Attempt{No: "??", Account: "form-a"}, "n1", &paidSaid); v != providers.Accepted || err != nil {
+			t.Errorf("verdict %d, %v", v, err)
+		}
+		for range 8 {
+			w.work(w.OrphanStep)
+			w.clock.Advance(24 * time.Hour)
+		}
+		if next, err := w.store.NextDue(t.Context()); !next.IsZero() || err != nil {
+			t.Errorf("after a week it is looked at again at %v, %v", next, err)
+		}
+	})
+}
+
+// A hint proves nothing; it makes us ask, at most once a minute per attempt.
+func TestHintsAsk(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.placed("form"), w.placed("form")
+	hint := func(o *orders.Order) {
+		t.Helper()
+		if v, err := w.notice(o.Current(), "", nil); v != providers.Accepted || err != nil {
+			t.Fatalf("verdict %d, %v", v, err)
+		}
+	}
+	asks := func(want int) {
+		t.Helper()
+		w.work(w.QueryStep)
+		if len(w.form.queries) != want {
+			t.Errorf("%v after morning: %d queries, want %d", w.clock.Now().Sub(morning), len(w.form.queries), want)
+		}
+	}
+	asks(0) // nothing is due
+	wakes := w.wakes.Load()
+	hint(&first)
+	hint(&first)
+	if w.wakes.Load() == wakes {
+		t.Error("nobody was woken")
+	}
+	asks(1)
+	if got := w.form.queries[0]; got.AttemptNo != string(first.Current().No) || got.Account != "form-a" || got.Amount != twd(40) ||
+		got.PayeeMemberID != "77" || got.HandedAt.IsZero() || got.Refs["token"] != "T"+got.AttemptNo {
+		t.Errorf("asked about %+v", got)
+	}
+	w.clock.Advance(20 * time.Second)
+	hint(&first)
+	hint(&second)
+	asks(2)
+	w.clock.Advance(39 * time.Second)
+	hint(&first)
+	asks(2)
+	w.clock.Advance(time.Second)
+	asks(3) // postponed, not dropped
+	w.clock.Advance(5 * time.Minute)
+	asks(3)
+	w.wantStates(first.No, "open pending")
+}
+
+func TestQueryBeforePaid(t *testing.T) {
+	for name, test := range map[string]struct {
+		rule router.QueryRule
+		asks bool
+	}{
+		"always":          {router.QueryRule{}, true},
+		"above the total": {router.QueryRule{Above: 40}, false},
+		"below the total": {router.QueryRule{Above: 39}, true},
+		"never":           {router.QueryRule{Never: true}, false},
+		"never, whatever": {router.QueryRule{Never: true, Above: 1}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, rule(test.rule))
+			o := w.placed("form")
+			w.paidNotice(&o, "n1")
+			if test.asks {
+				w.wantStates(o.No, "open pending")
+			} else {
+				w.wantStates(o.No, "paid paid")
+			}
+			w.form.query = paid
+			w.work(w.QueryStep)
+			w.wantStates(o.No, "paid paid")
+			if asked := len(w.form.queries) == 1; asked != test.asks {
+				t.Errorf("%d queries", len(w.form.queries))
+			}
+			if got := w.events(o.No); got != "created paid" {
+				t.Errorf("events %s", got)
+			}
+		})
+	}
+	t.Run("query says no", func(t *testing.T) {
+		w := newWorld(t, rule(router.QueryRule{}))
+		o := w.placed("form")
+		w.paidNotice(&o, "n1")
+		w.form.query = always(providers.Snapshot{State: providers.Failed}, nil)
+		w.work(w.QueryStep)
+		w.wantStates(o.No, "open failed")
+	})
+}
+
+// What a browser brings moves nothing unless the provider signed it.
+func TestReturn(t *testing.T) {
+	for name, test := range map[string]struct {
+		decode func(string) (providers.Notice, error)
+		states string
+		asks   bool
+	}{
+		"unsigned": {nil, "open pending", true},
+		"signed": {func(no string) (providers.Notice, error) {
+			s := paidSnapshot(twd(40))
+			return providers.Notice{AttemptNo: no, Nonce: "r1", Snapshot: &s}, nil
+		}, "paid paid", false},
+		"only a hint": {func(no string) (providers.Notice, error) { return providers.Notice{AttemptNo: no, Nonce: "r1"}, nil }, "open pending", true},
+		"signed badly": {func(string) (providers.Notice, error) {
+			s := paidSnapshot(twd(40))
+			return providers.Notice{Snapshot: &s}, kindError(providers.Untrusted)
+		}, "open pending", true},
+		"nonce seen": {func(no string) (providers.Notice, error) {
+			s := paidSnapshot(twd(40))
+			return providers.Notice{AttemptNo: no, Nonce: "seen", Snapshot: &s}, nil
+		}, "open pending", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			o := w.placed("form")
+			if _, err := w.notice(o.Current(), "seen", nil); err != nil {
+				t.Fatal(err)
+			}
+			w.work(w.QueryStep)
+			w.clock.Advance(time.Minute)
+			if test.decode != nil {
+				w.form.decode = func(providers.RawCallback) (providers.Notice, error) { return test.decode(string(o.Current().No)) }
+			}
+			for range 2 { // people press reload
+				to, err := w.Return(t.Context(), o.Current().Token, w.raw("status=paid"))
+				if want := "https://core.example/result?lang=zh&order_no=" + string(o.No); err != nil || to != want {
+					t.Errorf("goes to %q, %v, want %q", to, err, want)
+				}
+			}
+			w.wantStates(o.No, test.states)
+			w.work(w.QueryStep)
+			if asked := len(w.form.queries) == 2; asked != test.asks {
+				t.Errorf("%d queries", len(w.form.queries))
+			}
+		})
+	}
+	t.Run("errors", func(t *testing.T) {
+		w := newWorld(t)
+		o := w.placed("form")
+		for token, verb := range map[string]string{"nobody's": "", o.Current().Token: "Apply", o.Current().Token + "x": ""} {
+			w.store.failing(verb)
+			if _, err := w.Return(t.Context(), token, w.raw("")); !errors.Is(err, orders.ErrNotFound) && !errors.Is(err, orders.ErrUnavailable) {
+				t.Errorf("token %q: %v", token, err)
+			}
+		}
+		for _, verb := range []string{"Order", "Due"} {
+			w.store.failing(verb)
+			_, err := w.Return(t.Context(), o.Current().Token, w.raw(""))
+			wantErr(t, err, orders.ErrUnavailable)
+		}
+	})
+}
+
+func TestCheckout(t *testing.T) {
+	type want struct {
+		page   bool
+		writes []string
+	}
+	none := want{}
+	type act = func(w *world, o *orders.Order)
+	at := func(d time.Duration) act { return func(w *world, _ *orders.Order) { w.at(d) } }
+	click := func(w *world, o *orders.Order) { _, _ = w.Checkout(w.t.Context(), o.PayToken); w.store.since() }
+	reopen := func(w *world, _ *orders.Order) { w.click.d.Reopen = providers.ReopenReuse }
+	lost := func(account string) act { return func(w *world, _ *orders.Order) { w.restart(without(account)) } }
+	said := func(s providers.State) act {
+		return func(w *world, o *orders.Order) {
+			snapshot := providers.Snapshot{State: s}
+			if s == providers.Paid {
+				snapshot = paidSnapshot(o.Total)
+			}
+			if _, err := w.notice(o.Current(), "n"+s.String(), &snapshot); err != nil {
+				w.t.Fatal(err)
+			}
+			w.store.since()
+		}
+	}
+	hand := want{true, []string{"Hand"}}
+	for name, test := range map[string]struct {
+		provider string
+		before   []act
+		want     want
+		creates  int // in all
+	}{
+		"signed again":               {"form", nil, hand, 2},
+		"reuse while pending":        {"form", []act{click}, hand, 3},
+		"last moment":                {"form", []act{at(life - time.Millisecond)}, hand, 2},
+		"order over":                 {"form", []act{at(life)}, none, 1},
+		"paid":                       {"form", []act{said(providers.Paid)}, none, 1},
+		"attempt failed":             {"form", []act{said(providers.Failed)}, none, 1},
+		"account lost":               {"form", []act{lost("form-a")}, none, 1},
+		"signed at the first click":  {"click", nil, hand, 1},
+		"a number for one visit":     {"click", []act{click}, none, 1},
+		"a number for many":          {"click", []act{reopen, click}, hand, 2},
+		"at the click: order over":   {"click", []act{at(life)}, none, 0},
+		"made at the provider":       {"server", nil, hand, 1},
+		"made at the provider again": {"server", []act{click}, hand, 1},
+		"made, order over":           {"server", []act{at(life)}, none, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			o := w.placed(test.provider)
+			if test.provider == "click" && (len(w.click.creates) != 0 || !o.Current().HandedAt.IsZero() || o.Current().State != orders.AttemptIntent) {
+				t.Errorf("signed before the click: %+v", o.Current())
+			}
+			w.store.since()
+			for _, do := range test.before {
+				do(w, &o)
+			}
+			c, err := w.Checkout(t.Context(), o.PayToken)
+			if err != nil || c.OrderNo != o.No || c.ReturnURL != "https://core.example/result?lang=zh&order_no="+string(o.No) {
+				t.Fatalf("%+v, %v", c, err)
+			}
+			if got := w.store.since(); (c.Redirect != nil) != test.want.page || !slices.Equal(got, test.want.writes) {
+				t.Errorf("page %v, commits %v", c.Redirect, got)
+			}
+			adapter := map[string]*fake{"form": w.form, "click": w.click, "server": w.server}[test.provider]
+			if len(adapter.creates) != test.creates {
+				t.Errorf("%d creates, want %d", len(adapter.creates), test.creates)
+			}
+			if c.Redirect == nil {
+				return
+			}
+			if c.Redirect.Fields["no"] != string(o.Current().No) || c.Redirect.Fields["n"] != fmt.Sprint(test.creates) || !slices.Equal(c.FormOrigins, adapter.d.FormOrigins) {
+				t.Errorf("page %+v of %v", c.Redirect, c.FormOrigins)
+			}
+			if a := w.read(o.No).Current(); a.HandedAt.IsZero() || a.State != orders.AttemptPending {
+				t.Errorf("left without a commit: %+v", a)
+			}
+		})
+	}
+}
+
+func TestCheckoutErrors(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("click")
+	if _, err := w.Checkout(t.Context(), "nobody's"); !errors.Is(err, orders.ErrNotFound) {
+		t.Errorf("unknown token: %v", err)
+	}
+	for _, verb := range []string{"Book", "Hand"} {
+		w.store.failing(verb)
+		c, err := w.Checkout(t.Context(), o.PayToken)
+		wantErr(t, err, orders.ErrUnavailable)
+		if c.Redirect != nil || c.OrderNo != o.No {
+			t.Errorf("%s failed: %+v", verb, c)
+		}
+	}
+	w.store.healed()
+	w.click.create = func(int, providers.CreateRequest) (providers.Created, error) {
+		return providers.Created{}, kindError(providers.Invalid)
+	}
+	if c, err := w.Checkout(t.Context(), o.PayToken); !errors.Is(err, providers.Invalid) || c.Redirect != nil {
+		t.Errorf("not signed: %+v, %v", c, err)
+	}
+	w.wantStates(o.No, "open intent")
+
+	// Between the look and the commit the order's time ends.
+	w.click.create = func(int, providers.CreateRequest) (providers.Created, error) {
+		w.at(life)
+		return providers.Created{}, nil
+	}
+	if c, err := w.Checkout(t.Context(), o.PayToken); err != nil || c.Redirect != nil || c.ReturnURL == "" {
+		t.Errorf("over meanwhile: %+v, %v", c, err)
+	}
+	w.wantStates(o.No, "open intent")
+}

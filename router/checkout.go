@@ -3,10 +3,14 @@ package router
 import (
 	"context"
 	"errors"
+	"time"
 
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/providers"
 )
+
+// signDeadline bounds a Create that only signs.
+const signDeadline = 5 * time.Second
 
 // Checkout is a click on the order's checkout page. It commits that the redirect leaves
 // before it returns it. The order's number is set beside an error, when it is known. Errors: orders.ErrNotFound, orders.ErrUnavailable.
@@ -24,20 +28,22 @@ func (r *Router) Checkout(ctx context.Context, payToken string) (orders.Checkout
 	if c.ReturnURL, err = returnURL(o); err != nil {
 		return c, err
 	}
-	now := r.d.Now()
 	account, ok := r.accounts[o.Current().Account]
-	if !ok || !book.Payable(now) || !openable(o.Current(), account.Provider.Describe()) {
+	if !ok || !book.Payable(r.d.Now()) || !openable(o.Current(), account.Provider.Describe()) {
 		return c, nil
 	}
 	leaving := o.Current().Redirect
 	if d := account.Provider.Describe(); !d.ServerCreate {
-		created, err := account.Provider.Create(ctx, r.request(o))
+		signing, cancel := context.WithTimeout(ctx, signDeadline)
+		created, err := account.Provider.Create(signing, r.request(o))
+		cancel()
 		if err != nil {
 			return c, err
 		}
 		leaving = redirect(created.Redirect)
 	}
-	if _, err := r.d.Store.Hand(ctx, no, o.Current().No, now); err != nil {
+	// The clock is read anew: the order may have ended while its redirect was made.
+	if _, err := r.d.Store.Hand(ctx, no, o.Current().No, r.d.Now()); err != nil {
 		if errors.Is(err, orders.ErrNotPayable) {
 			return c, nil
 		}

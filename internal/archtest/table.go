@@ -47,9 +47,13 @@ func product() []string {
 	}
 }
 
-// kits are what test files may import besides their package's row.
+// kits are what test files may import besides their package's row: the test kits, the other
+// side of every wire, and the real store, which no fake stands in for.
 func kits() []string {
-	return []string{"internal/testkit", "internal/sim", "orders/storetest", "providers/providertest", "sandbox/..."}
+	return []string{
+		"internal/testkit", "internal/sim", "orders/storetest", "providers/providertest", "sandbox/...",
+		"orders/sqlstore", "internal/sqldb",
+	}
 }
 
 // fence keeps a library, or a part of the standard library, in the packages named.

@@ -146,7 +146,7 @@ func (o *Order) Attempt(no AttemptNo) *Attempt {
 // Doubt says whether a money call has no outcome yet: nobody knows whether the money
 // moved. Only evidence on its attempt closes it: paid, failed, or the provider's own
 // expiry.
-func (o *Order) Doubt() bool {
+func (o Order) Doubt() bool {
 	for _, c := range o.Calls {
 		if !c.Op.movesMoney() || (c.Outcome != OutcomeOpen && c.Outcome != OutcomeUnknown) {
 			continue

@@ -126,7 +126,8 @@ type Folder interface {
 	// operation is proven not sent.
 	ClaimCall(ctx context.Context, attempt AttemptNo, op Op, now time.Time) (Call, error)
 
-	// FinishCall commits the outcome of a claimed call. An outcome once known stays.
+	// FinishCall commits the outcome of a claimed call. An outcome once known stays; unknown
+	// may still become done or refused, never not sent.
 	FinishCall(ctx context.Context, c Call) error
 
 	// Due asks that an attempt be queried no later than at, but not within spacing of

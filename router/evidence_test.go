@@ -304,9 +304,9 @@ func TestReturn(t *testing.T) {
 			return providers.Notice{AttemptNo: no, Nonce: "r1", Snapshot: &s}, nil
 		}, "paid paid", false},
 		"only a hint": {func(no string) (providers.Notice, error) { return providers.Notice{AttemptNo: no, Nonce: "r1"}, nil }, "open pending", true},
-		"signed badly": {func(string) (providers.Notice, error) {
+		"signed badly": {func(no string) (providers.Notice, error) {
 			s := paidSnapshot(twd(40))
-			return providers.Notice{Snapshot: &s}, kindError(providers.Untrusted)
+			return providers.Notice{AttemptNo: no, Snapshot: &s}, kindError(providers.Untrusted)
 		}, "open pending", true},
 		"nonce seen": {func(no string) (providers.Notice, error) {
 			s := paidSnapshot(twd(40))

@@ -65,14 +65,16 @@ type fake struct {
 func (f *fake) Describe() providers.Descriptor { return f.d }
 
 func (f *fake) Create(ctx context.Context, req providers.CreateRequest) (providers.Created, error) {
+	sent := ctx
 	if !f.d.ServerCreate {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Minute) // signing waits for nobody
+		sent, cancel = context.WithTimeout(ctx, time.Minute) // signing waits for nobody
 		defer cancel()
 	}
-	n := note(ctx, f, &f.creates, req)
+	n := note(sent, f, &f.creates, req)
 	if f.create != nil {
-		return f.create(n, req)
+		c, err := f.create(n, req)
+		return c, errors.Join(err, ctx.Err())
 	}
 	return providers.Created{Redirect: providers.Redirect{
 		Method: "POST", URL: "https://pay.example/" + f.d.Name, Fields: map[string]string{"no": req.AttemptNo, "n": fmt.Sprint(n)},

@@ -19,9 +19,9 @@ const (
 
 // Place makes a new order, or repeats the stored answer when the same command came
 // before under the same idempotency key. Errors: orders.ErrInFlight, ErrKeyReused,
-// ErrReferenceUsed, ErrUnavailable, *orders.BillError, *orders.FieldError,
-// *orders.NoAccountError. After any error but ErrKeyReused and ErrReferenceUsed the
-// same request may be sent again.
+// ErrReferenceUsed, ErrUnavailable, ErrNotPayable (the order of a request that died is
+// over), *orders.BillError, *orders.FieldError, *orders.NoAccountError. After any error but
+// ErrKeyReused, ErrReferenceUsed and ErrNotPayable the same request may be sent again.
 func (r *Router) Place(ctx context.Context, cmd orders.Command, answers orders.Answers) (orders.Answer, error) {
 	// A client that hangs up must not cut a send whose outcome would then be unknown.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeDeadline)

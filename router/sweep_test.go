@@ -102,17 +102,18 @@ func TestQueryDuringLife(t *testing.T) {
 	for name, test := range map[string]struct {
 		query  func(int, providers.AttemptRef) (providers.Snapshot, error)
 		asks   []time.Duration // the first by a hint
+		early  string          // the states after the first
 		states string
 	}{
-		"pending: again at the end":    {always(providers.Snapshot{}, nil), asked(0), "open pending"},
-		"not found: not yet":           {always(providers.Snapshot{}, kindError(providers.NotFound)), asked(0), "expired expired"},
-		"failed: once more at the end": {always(providers.Snapshot{State: providers.Failed}, nil), asked(0), "expired failed"},
+		"pending: again at the end":    {always(providers.Snapshot{}, nil), asked(0), "open pending", "open pending"},
+		"not found: not yet":           {always(providers.Snapshot{}, kindError(providers.NotFound)), asked(0), "open pending", "expired expired"},
+		"failed: once more at the end": {always(providers.Snapshot{State: providers.Failed}, nil), asked(0), "open failed", "expired failed"},
 		"no answer: again soon": {func(n int, ref providers.AttemptRef) (providers.Snapshot, error) {
 			if n == 1 {
 				return providers.Snapshot{}, kindError(providers.Unavailable)
 			}
 			return paid(n, ref)
-		}, []time.Duration{0, spacing}, "paid paid"},
+		}, []time.Duration{0, spacing}, "open pending", "paid paid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -121,7 +122,9 @@ func TestQueryDuringLife(t *testing.T) {
 			if _, err := w.notice(o.Current(), "", nil); err != nil {
 				t.Fatal(err)
 			}
-			if got := w.asks(w.form, len(test.asks)); !slices.Equal(got, test.asks) {
+			w.work(w.QueryStep)
+			w.wantStates(o.No, test.early)
+			if got := append([]time.Duration{0}, w.asks(w.form, len(test.asks)-1)...); !slices.Equal(got, test.asks) {
 				t.Errorf("asked at %v, want %v", got, test.asks)
 			}
 			w.wantStates(o.No, test.states)

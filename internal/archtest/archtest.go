@@ -125,7 +125,7 @@ func (c *checker) check(pkg string, files []source) {
 	for _, f := range files {
 		may := rows[i].may
 		if f.test {
-			may = slices.Concat(may, kits())
+			may = slices.Concat(may, kits(), realStore())
 		}
 		for _, spec := range f.file.Imports {
 			c.imported(pkg, f, spec, may)

@@ -7,7 +7,6 @@ package storetest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,7 +27,7 @@ import (
 // test ends.
 type Harness func(t testing.TB) (open func() orders.Store)
 
-// Run runs every case of the suite, each as a named subtest.
+// Run runs every case of the suite but Converge, each as a named subtest.
 func Run(t *testing.T, fresh Harness) {
 	t.Helper()
 	for _, group := range []struct {
@@ -36,6 +35,8 @@ func Run(t *testing.T, fresh Harness) {
 		cases map[string]func(*world)
 	}{
 		{"numbers", numbers}, {"place", placing}, {"bills", bills}, {"create", creating}, {"resume", resuming},
+		{"apply", applying}, {"orphan", orphans}, {"hand", handing}, {"call", calling},
+		{"settle", settling}, {"query", querying}, {"delivery", delivering}, {"feed", feeding}, {"read", reading},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, name := range slices.Sorted(maps.Keys(group.cases)) {
@@ -314,34 +315,6 @@ func orNil[T any](list []T) []T {
 		return nil
 	}
 	return list
-}
-
-// feed is a client's whole feed, sequenced as far as events are committed.
-func (w *world) feed(clientID string) []orders.FeedEvent {
-	w.Helper()
-	for {
-		n, err := w.stores[0].Sequence(w.ctx, 10)
-		w.ok(err)
-		if n == 0 {
-			break
-		}
-	}
-	events, err := w.stores[0].Feed(w.ctx, clientID, 0, 10_000)
-	w.ok(err)
-	return events
-}
-
-// eventBody is what the suite reads of an event.
-type eventBody struct {
-	OrderNo orders.OrderNo   `json:"order_no"`
-	Type    orders.EventType `json:"type"`
-	Version int64            `json:"version"`
-}
-
-func (w *world) body(event []byte) (b eventBody) {
-	w.Helper()
-	w.ok(json.Unmarshal(event, &b))
-	return b
 }
 
 // events are the types of an order's events in the order of their versions, read from

@@ -1,0 +1,300 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"pay.taipei/gateway/orders"
+)
+
+var settling = map[string]func(*world){
+	"never handed out: expired by our clock": func(w *world) {
+		o := w.place(clicked(w.placement(bill1)))
+		_, err := w.stores[0].SettleNext(w.ctx, expiresAt.Add(-time.Millisecond))
+		w.is(err, orders.ErrNothing)
+		due, err := w.stores[1].NextDue(w.ctx)
+		if w.ok(err); due.IsZero() || due.After(expiresAt) {
+			w.Errorf("due at %v, want %v or before", due, expiresAt)
+		}
+		settled, err := w.stores[0].SettleNext(w.ctx, expiresAt)
+		w.ok(err)
+		w.same(w.order(o.No), settled)
+		if b := w.book(o.No); b.Order.State != orders.OrderExpired || b.Order.Attempts[0].State != orders.AttemptExpired || b.Bills[bill1].Holder != "" {
+			w.Errorf("book %+v", b)
+		}
+		w.told(o.No, orders.EventCreated, orders.EventExpired)
+		_, err = w.stores[1].SettleNext(w.ctx, tooLate)
+		w.is(err, orders.ErrNothing)
+	},
+	"handed out: waits for evidence": func(w *world) {
+		o := w.place(w.placement(bill1))
+		for { // a look at it may count as a unit; it must not go on for ever
+			got, err := w.stores[0].SettleNext(w.ctx, tooLate)
+			if errors.Is(err, orders.ErrNothing) {
+				break
+			}
+			w.ok(err)
+			if got.State != orders.OrderOpen {
+				w.Fatalf("order %s", got.State)
+			}
+		}
+		w.told(o.No, orders.EventCreated)
+		e := said(&o, 1, orders.AttemptExpired, tooLate)
+		e.Source, e.Purpose = orders.SourceQuery, orders.PurposeAfterDeadline
+		if applied := w.apply(e); applied.Order.State != orders.OrderExpired {
+			w.Errorf("applied %+v", applied)
+		}
+		w.told(o.No, orders.EventCreated, orders.EventExpired)
+		w.place(shift(w.placement(bill1), time.Hour))
+	},
+	"failed before the end: expired at the end": func(w *world) {
+		o := w.place(w.placement(bill1, bill2))
+		w.apply(said(&o, 1, orders.AttemptFailed, inTime))
+		_, err := w.stores[0].SettleNext(w.ctx, inTime)
+		w.is(err, orders.ErrNothing)
+		_, err = w.stores[0].SettleNext(w.ctx, expiresAt)
+		w.ok(err)
+		if b := w.book(o.No); b.Order.State != orders.OrderExpired || b.Bills[bill1].Holder != "" || b.Bills[bill2].Holder != "" {
+			w.Errorf("book %+v", b)
+		}
+		w.told(o.No, orders.EventCreated, orders.EventFailed, orders.EventExpired)
+	},
+	"lets go only of its own": func(w *world) {
+		first := w.place(clicked(w.placement(bill1, bill2)))
+		second := w.place(shift(w.placement(bill2), 10*time.Minute))
+		_, err := w.stores[0].SettleNext(w.ctx, expiresAt)
+		w.ok(err)
+		if b := w.book(first.No); b.Order.State != orders.OrderExpired || b.Bills[bill1].Holder != "" || b.Bills[bill2].Holder != second.No {
+			w.Errorf("book %+v", b)
+		}
+	},
+	"frozen and doubtful orders wait": func(w *world) {
+		frozen := w.place(w.placement(bill1))
+		w.apply(wrong(&frozen, inTime))
+		w.apply(said(&frozen, 1, orders.AttemptFailed, inTime))
+		doubtful := w.place(w.placement(bill2))
+		_, err := w.stores[0].ClaimCall(w.ctx, doubtful.Attempts[0].No, orders.OpConfirm, inTime)
+		w.ok(err)
+		w.apply(said(&doubtful, 1, orders.AttemptCancelled, inTime))
+		w.settle(tooLate)
+		if a, b := w.order(frozen.No), w.order(doubtful.No); a.State != orders.OrderOpen || b.State != orders.OrderOpen {
+			w.Fatalf("frozen %s, doubtful %s", a.State, b.State)
+		}
+		w.apply(said(&doubtful, 1, orders.AttemptFailed, tooLate))
+		w.settle(tooLate)
+		if b := w.order(doubtful.No); b.State != orders.OrderExpired {
+			w.Errorf("the doubt is closed, and the order is %s", b.State)
+		}
+	},
+	"each once, by many workers": func(w *world) {
+		const n = 12
+		var all []orders.Order
+		for i := range n {
+			all = append(all, w.place(clicked(w.placement(fmt.Sprintf("H8888888%04d", i)))))
+		}
+		var settled atomic.Int64
+		for _, err := range parallel(4, func(i int) error {
+			for {
+				o, err := w.store(i).SettleNext(w.ctx, tooLate)
+				if errors.Is(err, orders.ErrNothing) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				if o.State == orders.OrderExpired {
+					settled.Add(1)
+				}
+			}
+		}) {
+			w.ok(err)
+		}
+		w.settle(tooLate) // a worker may have passed over what another held
+		for _, o := range all {
+			w.told(o.No, orders.EventCreated, orders.EventExpired)
+		}
+		if settled.Load() > n {
+			w.Errorf("%d orders expired %d times", n, settled.Load())
+		}
+	},
+}
+
+// settle does all that time alone may do.
+func (w *world) settle(now time.Time) {
+	w.Helper()
+	for {
+		_, err := w.stores[0].SettleNext(w.ctx, now)
+		if errors.Is(err, orders.ErrNothing) {
+			return
+		}
+		w.ok(err)
+	}
+}
+
+var querying = map[string]func(*world){
+	"the most due first": func(w *world) {
+		var attempts []orders.AttemptNo
+		for i, minutes := range []time.Duration{3, 1, 2} {
+			p := w.placement(fmt.Sprintf("H9999999%04d", i))
+			p.Order.Attempts[0].QueryAt = tooLate.Add(minutes * time.Minute)
+			attempts = append(attempts, w.place(p).Attempts[0].No)
+		}
+		w.idle(tooLate.Add(time.Minute - time.Millisecond))
+		w.is(w.claims(tooLate.Add(time.Minute), attempts[1]), orders.ErrNothing)
+		w.is(w.claims(tooLate.Add(3*time.Minute), attempts[2], attempts[0]), orders.ErrNothing)
+	},
+	"held for a lease": func(w *world) {
+		o := w.place(w.placement(bill1))
+		first := w.ask(tooLate)
+		if first.Attempt != o.Attempts[0].No || first.Order.No != o.No || first.Asked != 0 {
+			w.Errorf("work %+v", first)
+		}
+		w.idle(tooLate.Add(lease - time.Millisecond))
+		second := w.ask(tooLate.Add(lease))
+		if second.Attempt != first.Attempt || second.Fence == first.Fence {
+			w.Errorf("work %+v after %+v", second, first)
+		}
+		zombie := w.stores[0].FinishQuery(w.ctx, first, tooLate.Add(lease), time.Time{})
+		if zombie != nil && !errors.Is(zombie, orders.ErrFenced) {
+			w.ok(zombie)
+		}
+		w.idle(tooLate.Add(lease + time.Second))
+		w.ok(w.stores[1].FinishQuery(w.ctx, second, tooLate.Add(lease+time.Second), tooLate.Add(time.Hour)))
+		w.idle(tooLate.Add(time.Hour - time.Millisecond))
+		if third := w.ask(tooLate.Add(time.Hour)); third.Asked < 1 {
+			w.Errorf("asked %d times before", third.Asked)
+		}
+	},
+	"never again": func(w *world) {
+		w.place(w.placement(bill1))
+		work := w.ask(tooLate)
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, tooLate, time.Time{}))
+		w.idle(tooLate.Add(1000 * time.Hour))
+	},
+	"not what never left us": func(w *world) {
+		w.place(clicked(w.placement(bill1)))
+		w.idle(tooLate)
+	},
+	"what may have left us": func(w *world) {
+		o := w.place(created(w.placement(bill1)))
+		if work := w.ask(tooLate); work.Attempt != o.Attempts[0].No {
+			w.Errorf("work %+v", work)
+		}
+	},
+	"what has left us since": func(w *world) {
+		o := w.place(clicked(w.placement(bill1)))
+		_, err := w.stores[0].Hand(w.ctx, o.No, o.Attempts[0].No, inTime)
+		w.ok(err)
+		if work := w.ask(tooLate); work.Attempt != o.Attempts[0].No {
+			w.Errorf("work %+v", work)
+		}
+	},
+	"sooner when asked for, never later": func(w *world) {
+		o := w.place(w.placement(bill1))
+		due := func(at time.Time) { w.ok(w.stores[1].Due(w.ctx, o.Attempts[0].No, at, time.Minute)) }
+		w.idle(inTime)
+		due(inTime.Add(time.Second))
+		due(tooLate)
+		w.idle(inTime.Add(time.Second - time.Millisecond))
+		next, err := w.stores[1].NextDue(w.ctx)
+		if w.ok(err); !next.Equal(inTime.Add(time.Second)) {
+			w.Errorf("due at %v, want %v", next, inTime.Add(time.Second))
+		}
+		w.ask(inTime.Add(time.Second))
+	},
+	"spaced from the last": func(w *world) {
+		o := w.place(w.placement(bill1))
+		no := o.Attempts[0].No
+		w.ok(w.stores[1].Due(w.ctx, no, inTime, time.Minute))
+		work := w.ask(inTime)
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime, tooLate))
+		w.ok(w.stores[1].Due(w.ctx, no, inTime.Add(10*time.Second), time.Minute))
+		w.idle(inTime.Add(time.Minute - time.Millisecond))
+		w.ask(inTime.Add(time.Minute))
+	},
+	"asked for during a query": func(w *world) {
+		o := w.place(w.placement(bill1))
+		work := w.ask(tooLate)
+		w.ok(w.stores[1].Due(w.ctx, o.Attempts[0].No, tooLate.Add(time.Second), time.Minute))
+		w.idle(tooLate.Add(2 * time.Second)) // still claimed
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, tooLate.Add(2*time.Second), time.Time{}))
+		w.ask(tooLate.Add(2*time.Second + time.Minute))
+	},
+	"each by one of many workers": func(w *world) {
+		const n = 12
+		for i := range n {
+			w.place(w.placement(fmt.Sprintf("H1010101%04d", i)))
+		}
+		claimed := make([]int, 4)
+		for _, err := range parallel(len(claimed), func(i int) error {
+			for {
+				work, err := w.store(i).ClaimQuery(w.ctx, tooLate, time.Hour)
+				if errors.Is(err, orders.ErrNothing) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				claimed[i]++
+				if err := w.store(i).FinishQuery(w.ctx, work, tooLate, time.Time{}); err != nil {
+					return err
+				}
+			}
+		}) {
+			w.ok(err)
+		}
+		total := 0
+		for _, c := range claimed {
+			total += c
+		}
+		for {
+			work, err := w.stores[0].ClaimQuery(w.ctx, tooLate, time.Hour)
+			if errors.Is(err, orders.ErrNothing) {
+				break
+			}
+			w.ok(err)
+			total++
+			w.ok(w.stores[0].FinishQuery(w.ctx, work, tooLate, time.Time{}))
+		}
+		if total != n {
+			w.Errorf("%d queries claimed %d times", n, total)
+		}
+	},
+	"nothing waits": func(w *world) {
+		next, err := w.stores[0].NextDue(w.ctx)
+		if w.ok(err); !next.IsZero() {
+			w.Errorf("due at %v", next)
+		}
+		w.idle(tooLate)
+	},
+}
+
+// ask claims the query that is due.
+func (w *world) ask(now time.Time) orders.QueryWork {
+	w.Helper()
+	work, err := w.stores[0].ClaimQuery(w.ctx, now, lease)
+	w.ok(err)
+	return work
+}
+
+// idle ends the case when a query is due.
+func (w *world) idle(now time.Time) {
+	w.Helper()
+	_, err := w.stores[1].ClaimQuery(w.ctx, now, lease)
+	w.is(err, orders.ErrNothing)
+}
+
+// claims claims these attempts in turn and returns the error after the last.
+func (w *world) claims(now time.Time, attempts ...orders.AttemptNo) error {
+	w.Helper()
+	for i, no := range attempts {
+		work, err := w.store(i).ClaimQuery(w.ctx, now, time.Hour)
+		if w.ok(err); work.Attempt != no {
+			w.Fatalf("claim %d is of %s, want %s", i, work.Attempt, no)
+		}
+	}
+	_, err := w.stores[0].ClaimQuery(w.ctx, now, time.Hour)
+	return err
+}

@@ -300,6 +300,7 @@ func TestBadInputFaultsOfPlacing(t *testing.T) {
 		want       []fieldError
 	}{
 		{"in flight", orders.ErrInFlight, 409, problemInFlight, "1", "", nil},
+		{"resumed after its end", orders.ErrNotPayable, 409, problemNotPayable, "", "", nil},
 		{"same key, other command", orders.ErrKeyReused, 422, problemKeyReused, "", "", nil},
 		{"reference used", orders.ErrReferenceUsed, 409, problemReferenceUsed, "", "", []fieldError{{"/client_reference", "reference_used"}}},
 		{

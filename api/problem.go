@@ -23,6 +23,7 @@ const (
 	problemReferenceUsed   = "reference_used"
 	problemBillInProgress  = "bill_in_progress"
 	problemBillPaid        = "bill_paid"
+	problemNotPayable      = "not_payable"
 	problemTooLarge        = "body_too_large"
 	problemMediaType       = "unsupported_media_type"
 	problemField           = "invalid_field"
@@ -66,6 +67,8 @@ func words(code string) wording {
 		return wording{409, "A bill is being paid in another order. Wait until that order has ended, or leave the bill out.", "帳單正由另一筆訂單繳費中。請待該訂單結束，或移除該帳單。", 0}
 	case problemBillPaid:
 		return wording{409, "A bill has been paid already. Leave it out; do not ask the citizen to pay again.", "帳單已繳費。請移除該帳單，勿讓民眾重複繳費。", 0}
+	case problemNotPayable:
+		return wording{409, "The order of this request has ended or waits for an outcome. Look it up by client_reference; place a new order under a new key.", "此請求的訂單已結束或結果待確認。請以 client_reference 查詢，並以新的鍵值另建訂單。", 0}
 	case problemTooLarge:
 		return wording{413, "The body is larger than 64 KiB. Send fewer lines.", "內容超過 64 KiB。請減少明細筆數。", 0}
 	case problemMediaType:
@@ -142,6 +145,8 @@ func problemOf(err error, clientID string, lines []orders.BillLine) *problem {
 		return newProblem(problemKeyReused)
 	case errors.Is(err, orders.ErrReferenceUsed):
 		return newProblem(problemReferenceUsed, fieldError{"/client_reference", problemReferenceUsed})
+	case errors.Is(err, orders.ErrNotPayable):
+		return newProblem(problemNotPayable)
 	case errors.Is(err, orders.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		p = newProblem(problemStore)
 	default:

@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,7 +48,7 @@ func TestStoreConverges(t *testing.T) {
 	for name, dsn := range engines() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			storetest.Converge(t, harness(t, name, dsn), n, 20170613)
+			storetest.Converge(t, harness(t, name, dsn), n, rand.New(rand.NewPCG(2017, 613)))
 		})
 	}
 }

@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -32,11 +31,10 @@ func piece(o *orders.Order, i int, at time.Time) orders.Evidence {
 // Converge replays evidence through the store in n permutations of the seven pieces of one
 // attempt (all of them when n is 5,040 or more) and in n random multisets over one and two
 // attempts, and compares each end with the one that the set of evidence alone determines.
-// seed makes the sample; a failure names its sequence.
-func Converge(t *testing.T, fresh Harness, n int, seed uint64) {
+// random makes the sample; a failure names its sequence.
+func Converge(t *testing.T, fresh Harness, n int, random Random) {
 	t.Helper()
 	w := newWorld(t, fresh)
-	random := rand.New(rand.NewPCG(seed, 1)) // #nosec G404 -- a sample to be repeated
 	for i, s := range permutations(n, random) {
 		w.converges(fmt.Sprintf("A%014d", i), 1, s)
 	}
@@ -50,7 +48,13 @@ func Converge(t *testing.T, fresh Harness, n int, seed uint64) {
 	}
 }
 
-func permutations(n int, random *rand.Rand) [][]int {
+// Random is a seeded source, such as *rand.Rand of math/rand/v2.
+type Random interface {
+	IntN(n int) int
+	Shuffle(n int, swap func(i, j int))
+}
+
+func permutations(n int, random Random) [][]int {
 	var all [][]int
 	var rise func(s []int, k int)
 	rise = func(s []int, k int) {

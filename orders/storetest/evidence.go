@@ -469,8 +469,10 @@ var calling = map[string]func(*world){
 			w.Errorf("%d doubts", g.Doubts)
 		}
 		w.apply(said(&o, 1, orders.AttemptPaid, inTime))
-		if g, err = w.stores[1].Gauges(w.ctx, nil); err != nil || g.Doubts != 0 || w.order(o.No).Doubt() {
-			w.Errorf("%d doubts after the payment, %v", g.Doubts, err)
+		g, err = w.stores[1].Gauges(w.ctx, nil)
+		w.ok(err)
+		if got = w.order(o.No); g.Doubts != 0 || got.Doubt() {
+			w.Errorf("%d doubts after the payment, of the order %v", g.Doubts, got.Doubt())
 		}
 	},
 	"only a proven not-sent frees the next": func(w *world) {

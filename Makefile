@@ -47,12 +47,22 @@ bench: ## measure; asserts nothing
 prove: ## the long proofs: every fuzz target for PROVE (60s), property tests with 100,000 cases
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	  echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(PROVE) $$p; done; done
+	CONVERGE=100000 go test -run TestStoreConverges -timeout 6h ./orders/sqlstore
 	go test -timeout 3h -p 1 $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net\/rapid/ { print $$1 }') -rapid.checks=100000
 
 build: ## build bin/gateway, stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/gateway ./cmd/gateway
 
+figures: build ## print binary size, time to the banner, time to ready, idle memory
+	@set -e; dir=$$(mktemp -d); go build -o $$dir/demo ./cmd/demo; start=$$(date +%s%N); \
+	$$dir/demo -json -data $$dir >$$dir/out & demo=$$!; trap "kill $$demo; wait $$demo; rm -rf $$dir" EXIT; \
+	until [ -s $$dir/out ]; do :; done; banner=$$(date +%s%N); ops=$$(sed 's/.*"ops":"\([^"]*\)".*/\1/' $$dir/out); \
+	until curl -fs $$ops/readyz >/dev/null; do :; done; ready=$$(date +%s%N); sleep 2; \
+	echo "binary, stripped: $$(( $$(stat -c %s bin/gateway) / 1000000 )) MB"; \
+	echo "start to banner:  $$(( (banner - start) / 1000000 )) ms"; echo "start to ready:   $$(( (ready - start) / 1000000 )) ms"; \
+	echo "idle memory:      $$(( $$(awk '/VmRSS/ { print $$2 }' /proc/$$demo/status) / 1000 )) MB, the whole city in one process"
+
 clean: ## remove what was built and the demo's data
 	rm -rf bin demo-data
 
-.PHONY: help demo test race services lint fmt vet check bench prove build clean
+.PHONY: help demo test race services lint fmt vet check bench prove build figures clean

@@ -108,8 +108,13 @@ func (e *Error) Unwrap() []error {
 }
 
 // KindOf is the kind of any error from an adapter; OutcomeUnknown when the error
-// is none of ours.
+// is none of ours. The outermost *Error decides: what it wraps is only its cause, and must
+// not turn an unknown outcome into one that may be sent again.
 func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		err = e.Kind
+	}
 	for _, k := range []Kind{Unavailable, RateLimited, Auth, Invalid, Declined, Duplicate, NotFound, Untrusted} {
 		if errors.Is(err, k) {
 			return k

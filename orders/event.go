@@ -56,8 +56,7 @@ func RenderEvents(o *Order, types []EventType, at time.Time) ([]Event, error) {
 			Version: o.Version - int64(len(types)-1-i),
 		}
 		body := eventBody{Type: t, ID: e.ID(), OccurredAt: stamp(at), OrderNo: o.No, Version: e.Version}
-		body.Data.Order = o.Document("")
-		body.Data.Order.Redirect, body.Data.Order.CheckoutURL = nil, nil
+		body.Data.Order = o.Document("") // an event offers no way to pay
 		var err error
 		if e.Body, err = json.Marshal(body); err != nil {
 			return nil, fmt.Errorf("orders: event %s: %w", e.ID(), err)

@@ -99,20 +99,22 @@ func TestCoreAway(t *testing.T) {
 // delivered waits until no event is left to deliver.
 func (p *player) delivered(t *testing.T) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
+	poll(t, "every event is delivered", func() bool {
 		metrics, err := p.get(t.Context(), "http://"+p.addresses.ops+"/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}
-		left := metric(t, metrics, `gateway_outbox_depth{state="ready"}`)
-		if left == 0 {
-			return
-		}
+		return metric(t, metrics, `gateway_outbox_depth{state="ready"}`) == 0
+	})
+}
+
+// poll asks again and again until the answer is yes.
+func poll(t *testing.T, what string, yes func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !yes(); time.Sleep(20 * time.Millisecond) { // between two questions, not for a result
 		if time.Now().After(deadline) {
-			t.Fatalf("%d events are not delivered", left)
+			t.Fatalf("not within a minute: %s", what)
 		}
-		time.Sleep(20 * time.Millisecond) // between two questions, not for a result
 	}
 }
 
@@ -164,22 +166,16 @@ func returned(t *testing.T, p *player) {
 }
 
 // until asks the order API until the order is as wanted.
-func (p *player) until(t *testing.T, no string, want func(apiOrder) bool) apiOrder {
+func (p *player) until(t *testing.T, no string, want func(apiOrder) bool) (o apiOrder) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		var o apiOrder
+	poll(t, "order "+no+" is as wanted", func() bool {
+		o = apiOrder{}
 		if err := p.json(t.Context(), "http://"+p.addresses.api+"/v1/orders/"+no, &o); err != nil {
 			t.Fatal(err)
 		}
-		if want(o) {
-			return o
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("order %s stays %+v", no, o)
-		}
-		time.Sleep(20 * time.Millisecond) // between two questions, not for a result
-	}
+		return want(o)
+	})
+	return o
 }
 
 func put(t *testing.T, address, body string) {

@@ -221,6 +221,7 @@ func (c *city) banner(took time.Duration) string {
 	fmt.Fprintf(&b, "\npay.taipei demo: everything below is fake money on this machine (ready in %d ms)\n\n", took.Milliseconds())
 	fmt.Fprintf(&b, "  City        http://%s      start here\n", c.addresses.core)
 	fmt.Fprintf(&b, "  Bravo Bank  http://%s      account %s, password %s\n", c.addresses.bank, login.Name, login.Password)
+	fmt.Fprintf(&b, "              http://%s/faults/panel      make the bank misbehave\n", c.addresses.bank)
 	fmt.Fprintf(&b, "  Order API   http://%s/docs\n", c.addresses.api)
 	fmt.Fprintf(&b, "              key %s\n", c.keys.apiKey())
 	fmt.Fprintf(&b, "  Edge        http://%s      callbacks and checkout pages\n", c.addresses.edge)

@@ -1,5 +1,7 @@
 // Package bravobank is Bravo Bank 熊讚銀行, the demonstration bank: its site for
-// payers, its notices, its query and refund API, and a panel that makes it misbehave.
+// payers, its notices, its query and refund API, and a fault panel that makes it
+// misbehave: a page at GET /faults/panel that needs no script, and GET and PUT /faults in
+// JSON for programs.
 // It speaks docs/providers/bravobank.md with code of its own, so that a mistake in the
 // gateway's adapter is not repeated here; "section" in a comment is one of that document.
 //
@@ -33,13 +35,12 @@ type Config struct {
 	Key         *signing.Ed25519Signer // signs notices and answers; required
 	OrderKeys   *signing.Ed25519Keys   // the gateway's, for orders and API calls; required
 	Merchants   map[string]string      // registered name by payee member id; required
-	Accounts    []Account              // who may log in; empty: DemoAccount
 }
 
-// Account is a login. The first one is shown on the login page.
+// Account is a login.
 type Account struct{ Name, Password string }
 
-// DemoAccount is the login when none is configured.
+// DemoAccount is the only login. The bank's pages show it.
 func DemoAccount() Account { return Account{Name: "bravo", Password: "demo-2017"} }
 
 // Deps are the bank's collaborators. HTTP carries the notices; it is copied, and the
@@ -81,9 +82,6 @@ func New(c Config, d Deps) (*Bank, error) {
 	if c.Environment != "demo" && c.Environment != "sandbox" {
 		return nil, errors.New("bravobank: this bank plays; its environment is demo or sandbox")
 	}
-	if len(c.Accounts) == 0 {
-		c.Accounts = []Account{DemoAccount()}
-	}
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
@@ -109,6 +107,7 @@ func (b *Bank) Handler() http.Handler {
 		"GET /{$}": b.showHome, "POST /order": b.openOrder, "GET /order": b.showOrder,
 		"GET /login": b.showLogin, "POST /login": b.login, "POST /pay": b.pay, "POST /cancel": b.cancel, "GET /result": b.showResult,
 		"GET /captcha/{id}": b.captchaText, "GET /captcha/{id}/image": b.captchaImage,
+		"GET /faults/panel": b.showPanel, "POST /faults/panel": b.setFaults,
 	} {
 		mux.HandleFunc(pattern, b.page(page))
 	}

@@ -12,12 +12,12 @@ import (
 // what is on when the payer confirms it and keeps it: its notices and its statements in
 // answers lie alike. Hang, and AnswerDropped for refunds, hold for API calls while on.
 type Faults struct {
-	// Next is for how many payments the faults hold before all end; zero: until cleared.
+	// Next is for how many payments the faults hold before all end, up to 1000; zero: until cleared.
 	Next int `json:"next"`
 
 	Late            Duration `json:"late"`             // the notice comes so much later, such as "30s"
 	Lost            bool     `json:"lost"`             // the notice never comes
-	Duplicated      int      `json:"duplicated"`       // the notice comes so many times more, 0 to 1000
+	Duplicated      int      `json:"duplicated"`       // the notice comes so many times more, up to 1000
 	Reordered       bool     `json:"reordered"`        // "failed" and "authorising" come after the end
 	ForgedSignature bool     `json:"forged_signature"` // the notice's signature is wrong
 	WrongAmount     bool     `json:"wrong_amount"`     // one dollar more
@@ -27,6 +27,9 @@ type Faults struct {
 	AnswerDropped   bool     `json:"answer_dropped"`   // carries out a payment or refund, then closes the connection
 	Fail            bool     `json:"fail"`             // the payment is declined
 }
+
+// maxCount bounds the faults that are numbers.
+const maxCount = 1000
 
 // Duration is written as text, such as "30s".
 type Duration time.Duration
@@ -78,8 +81,10 @@ func (b *Bank) putFaults(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = decode(raw, &f)
 	}
-	if err == nil && (f.Next < 0 || f.Duplicated < 0 || f.Duplicated > 1000) {
-		err = fmt.Errorf("next must be 0 or more, duplicated 0 to 1000")
+	for _, r := range f.rows() {
+		if err == nil && !r.inRange() {
+			err = fmt.Errorf("%s must be 0 to %d", r.Name, maxCount)
+		}
 	}
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})

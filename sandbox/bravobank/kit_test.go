@@ -260,7 +260,7 @@ func (c *city) do(req *http.Request, err error) page {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read to its end
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		c.t.Fatal(err)
@@ -341,7 +341,7 @@ func (c *city) call(name, body string, answer any) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read to its end
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, err

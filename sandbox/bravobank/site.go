@@ -46,6 +46,7 @@ type visit struct {
 	Problem [2]string // zh-Hant, English
 	Account Account
 	Status  string // of the payment
+	Faults  []fault
 }
 
 // page serves one page or form. Everything on it is said once, in one language.
@@ -59,9 +60,9 @@ func (b *Bank) page(serve func(*visit)) http.HandlerFunc {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'nonce-"+nonce+"'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
-		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Referrer-Policy", "same-origin") // no-referrer would make the Origin of the bank's own forms "null"
 		h.Set("X-Content-Type-Options", "nosniff")
-		v := &visit{w: w, r: r, now: b.d.Now(), Nonce: nonce, Account: b.c.Accounts[0], EN: r.URL.Query().Get("lang") == "en"}
+		v := &visit{w: w, r: r, now: b.d.Now(), Nonce: nonce, Account: DemoAccount(), EN: r.URL.Query().Get("lang") == "en"}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
 			b.explain(v, http.StatusBadRequest, errForm)
@@ -190,7 +191,7 @@ func (b *Bank) login(v *visit) {
 	form := v.r.PostForm
 	if !strings.EqualFold(strings.TrimSpace(form.Get("captcha")), v.captcha) {
 		v.Problem = [2]string{"圖形驗證碼不正確，請輸入新的驗證碼。", "Those were not the letters in the picture. Please type the new ones."}
-	} else if !b.knows(Account{strings.TrimSpace(form.Get("account")), form.Get("password")}) {
+	} else if (Account{strings.TrimSpace(form.Get("account")), form.Get("password")}) != v.Account {
 		v.Problem = [2]string{"帳號或密碼不正確。", "Account or password is wrong."}
 	}
 	if v.Problem[0] != "" {
@@ -207,15 +208,6 @@ func (b *Bank) login(v *visit) {
 	}
 	v.id = id
 	v.goTo("/order")
-}
-
-func (b *Bank) knows(a Account) bool {
-	for _, known := range b.c.Accounts {
-		if a == known {
-			return true
-		}
-	}
-	return false
 }
 
 func (b *Bank) showOrder(v *visit) {

@@ -3,7 +3,6 @@ package bravobank
 import (
 	"fmt"
 	"net/http"
-
 	"strings"
 )
 
@@ -23,10 +22,14 @@ func (v *visit) Lang() string { return v.T("zh-Hant-TW", "en") }
 // Other is the address of this page in the other language; empty where a GET would
 // lead elsewhere.
 func (v *visit) Other() string {
-	if v.session == nil {
+	here := v.r.URL.Path + "?lang=" + v.T("en", "zh")
+	switch {
+	case v.session != nil:
+		return here + "&s=" + v.id
+	case v.r.Method != http.MethodGet:
 		return ""
 	}
-	return v.r.URL.Path + "?s=" + v.id + "&lang=" + v.T("en", "zh")
+	return here
 }
 
 // Session is the token that forms carry.

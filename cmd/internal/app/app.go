@@ -4,6 +4,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -33,7 +34,8 @@ import (
 // Options are what the configuration does not say.
 type Options struct {
 	Log     *slog.Logger
-	Migrate bool // bring the store's schema up to date first
+	Migrate bool             // bring the store's schema up to date first
+	Now     func() time.Time // nil: time.Now
 	// Adapter opens an account's adapter; nil: all.Open. Tests put scripted ones here.
 	Adapter func(adapter string, a all.Account, d all.Deps) (providers.Provider, error)
 }
@@ -42,6 +44,7 @@ type Options struct {
 type App struct {
 	config  *configs.Config
 	log     *slog.Logger
+	now     func() time.Time
 	db      *sqldb.DB
 	store   *sqlstore.Store
 	redis   *redisx.Redis
@@ -57,7 +60,10 @@ func Open(ctx context.Context, c *configs.Config, o Options) (*App, error) {
 	if o.Adapter == nil {
 		o.Adapter = all.Open
 	}
-	a := &App{config: c, log: o.Log}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &App{config: c, log: o.Log, now: o.Now}
 	if err := a.open(ctx, o); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
@@ -79,7 +85,7 @@ func (a *App) open(ctx context.Context, o Options) error {
 	if a.metrics, err = metrics.New(names); err != nil {
 		return err
 	}
-	a.jobs = newJobs(a.log)
+	a.jobs = newJobs(a.log, a.now)
 	links, err := webhooks.ParseLinks(a.config.PublicURL)
 	if err != nil {
 		return err
@@ -89,7 +95,7 @@ func (a *App) open(ctx context.Context, o Options) error {
 		merchants[i] = router.Merchant{Code: m.Code, Name: m.Name, Payees: m.Payees}
 	}
 	r, err := router.New(router.Config{Accounts: accounts, Merchants: merchants}, router.Deps{
-		Store: a.store, Claims: a.redis, Links: links, Now: time.Now, Rand: rand.Reader, Log: a.log, Meter: a.metrics, Wake: a.jobs.Wake,
+		Store: a.store, Claims: a.redis, Links: links, Now: a.now, Rand: rand.Reader, Log: a.log, Meter: a.metrics, Wake: a.jobs.Wake,
 	})
 	if err != nil {
 		return err
@@ -127,7 +133,7 @@ func (a *App) openStores(ctx context.Context, migrate bool) error {
 	a.redis, err = redisx.Open(redisx.Config{
 		Embedded: address.Mode == configs.RedisEmbedded, Addrs: address.Addrs, MasterName: address.Master,
 		Cluster: address.Mode == configs.RedisCluster, TLS: address.TLS, Username: address.Username, Password: address.Password.Reveal,
-	}, redisx.Deps{Now: time.Now})
+	}, redisx.Deps{Now: a.now})
 	return err
 }
 
@@ -146,7 +152,7 @@ func (a *App) accounts(o Options) ([]router.Account, error) {
 	var errs []error
 	for i := range a.config.Accounts {
 		c := &a.config.Accounts[i]
-		deps := all.Deps{Now: time.Now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
+		deps := all.Deps{Now: a.now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
 			return a.client(c.Name, origin, c.Network)
 		}}
 		p, err := o.Adapter(c.Adapter, all.Account{Name: c.Name, Environment: providers.Environment(c.Environment), Decode: c.Decode}, deps)
@@ -165,7 +171,7 @@ func (a *App) accounts(o Options) ([]router.Account, error) {
 // client makes the one way out to one origin.
 func (a *App) client(name, origin, network string) (*httpx.Client, error) {
 	client, err := httpx.New(httpx.Config{Name: name, BaseURL: origin, Network: networks[network], HeaderTimeout: time.Minute},
-		httpx.Deps{Now: time.Now, Rand: mathrand.Uint64, Trace: func(t httpx.Trace) {
+		httpx.Deps{Now: a.now, Rand: mathrand.Uint64, Trace: func(t httpx.Trace) {
 			a.log.Debug("sent", "target", t.Target, "method", t.Method, "path", t.Path, "status", t.Status, "ms", t.Duration.Milliseconds(), "sent", t.Sent)
 		}})
 	if err != nil {
@@ -189,14 +195,14 @@ func (a *App) handlers(r *router.Router, links webhooks.Links) error {
 	}
 	var err error
 	a.servers.api, err = api.New(api.Config{Clients: clients, TrustedProxies: a.config.TrustedProxies}, api.Deps{
-		Orders: r, Store: a.store, Directory: r, CheckoutURL: links.Checkout, Now: time.Now, NewID: newID, Log: a.log.With("listener", "api"),
+		Orders: r, Store: a.store, Directory: r, CheckoutURL: links.Checkout, Now: a.now, NewID: newID, Log: a.log.With("listener", "api"),
 		Observe: func(o api.Observation) { a.metrics.HTTPRequest("api", o.Route, o.Status, o.Duration) },
 	})
 	if err != nil {
 		return err
 	}
 	a.servers.edge, err = webhooks.New(webhooks.Config{TrustedProxies: a.config.TrustedProxies}, webhooks.Deps{
-		Accounts: r, Notices: r, Pages: r, Now: time.Now, NewID: newID, Nonce: newNonce, Log: a.log.With("listener", "edge"),
+		Accounts: r, Notices: r, Pages: r, Now: a.now, NewID: newID, Nonce: newNonce, Log: a.log.With("listener", "edge"),
 		Observe: func(o webhooks.Observation) {
 			a.metrics.HTTPRequest("edge", o.Route, o.Status, o.Duration)
 			if o.Account != "" {
@@ -226,11 +232,11 @@ func (a *App) background(r *router.Router) error {
 		if err != nil {
 			return fmt.Errorf("client %s: webhook: %w", c.ID, err)
 		}
-		targets = append(targets, outbox.Target{Client: c.ID, HTTP: client, Path: u.EscapedPath(), RawQuery: u.RawQuery, Signers: c.Webhook.Signers})
+		targets = append(targets, outbox.Target{Client: c.ID, HTTP: client, Path: cmp.Or(u.EscapedPath(), "/"), RawQuery: u.RawQuery, Signers: c.Webhook.Signers})
 		a.webhook = append(a.webhook, c.ID)
 	}
 	deliverer, err := outbox.New(outbox.Config{Targets: targets}, outbox.Deps{
-		Store: a.store, Now: time.Now, Rand: mathrand.Uint64, Log: a.log,
+		Store: a.store, Now: a.now, Rand: mathrand.Uint64, Log: a.log,
 		Observe: func(o outbox.Observation) {
 			if o.Stuck {
 				a.metrics.Stuck()
@@ -240,7 +246,7 @@ func (a *App) background(r *router.Router) error {
 	if err != nil {
 		return err
 	}
-	sequencer, err := outbox.NewSequencer(a.store, time.Now)
+	sequencer, err := outbox.NewSequencer(a.store, a.now)
 	if err != nil {
 		return err
 	}

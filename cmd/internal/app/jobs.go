@@ -10,6 +10,7 @@ import (
 // jobs runs background steps, each in goroutines of its own, until it is stopped.
 type jobs struct {
 	log   *slog.Logger
+	now   func() time.Time
 	list  []job
 	stop  chan struct{} // closed: start no further step
 	hard  context.Context
@@ -27,8 +28,8 @@ type job struct {
 	step    func(context.Context) (time.Time, error)
 }
 
-func newJobs(log *slog.Logger) *jobs {
-	j := &jobs{log: log, stop: make(chan struct{})}
+func newJobs(log *slog.Logger, now func() time.Time) *jobs {
+	j := &jobs{log: log, now: now, stop: make(chan struct{})}
 	j.hard, j.cut = context.WithCancel(context.Background()) // ends by stopped, not by a request
 	j.waker.wake = make(chan struct{})
 	return j
@@ -73,7 +74,7 @@ func (j *jobs) loop(job job) {
 		if err != nil && j.hard.Err() == nil {
 			j.log.Error("background step failed, it will be tried again", "job", job.name, "err", err)
 		}
-		wait := time.Until(next)
+		wait := next.Sub(j.now())
 		if err != nil {
 			wait, woken = max(wait, time.Second), nil
 		}

@@ -156,7 +156,7 @@ func (a *App) refresh(ctx context.Context) {
 		r.OutboxDepth[string(state)] = n
 	}
 	if !g.OutboxOldest.IsZero() {
-		r.OutboxOldest = time.Since(g.OutboxOldest)
+		r.OutboxOldest = a.now().Sub(g.OutboxOldest)
 	}
 	a.metrics.Set(r)
 }

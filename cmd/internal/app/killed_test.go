@@ -1,0 +1,167 @@
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pay.taipei/gateway/internal/testkit"
+	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/providers/providertest"
+)
+
+// The gateway is killed at every moment of a payment: before each commit is sent, after each commit before it is known,
+// while a provider has carried out a call and not answered, while the core has taken an event and not answered, after an
+// answer and after an acknowledgement. Whenever it is, nothing is lost: the client's retry gets the one order, the money
+// moves once at most, the order tells what the provider's books tell, and the core settles exactly that, once.
+func TestKilledAtEveryMoment(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		store    func(t *testing.T) string
+		formPost bool
+	}{
+		{"server create and confirm on Postgres", func(t *testing.T) string { return testkit.Postgres(t) }, false},
+		{"form post and query before paid on Postgres", func(t *testing.T) string { return testkit.Postgres(t) }, true},
+		{"server create and confirm on SQLite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "gateway.db") }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for target, died := 1, true; died; target++ {
+				died = t.Run(fmt.Sprint("moment ", target), func(t *testing.T) {
+					s := newStage(t, c.store(t), c.formPost, target)
+					s.payment(c.formPost)
+					died = s.died != ""
+					t.Logf("killed at %q", s.died)
+				}) && died
+			}
+		})
+	}
+}
+
+// payment is one payment from the order to the settled bill, through whatever happens to the gateway.
+func (s *stage) payment(formPost bool) {
+	o, answer, status := s.place("key-of-sixteen-or-more", "ref-1")
+	if status != http.StatusCreated && status != http.StatusOK {
+		s.Fatalf("killed at %q: answer %d %s", s.died, status, answer)
+	}
+	s.moment("client answered")
+	s.pay(&o, formPost)
+	paid := s.end(&o)
+
+	if again, bytesAgain, status := s.place("key-of-sixteen-or-more", "ref-1"); again.OrderNo != o.OrderNo || !bytes.Equal(answer, bytesAgain) || status != http.StatusOK {
+		s.Errorf("killed at %q: the repeated request got %d\n%s\nand the first\n%s", s.died, status, bytesAgain, answer)
+	}
+	s.settled(&o, paid)
+	if _, answer, status := s.place("another-key-of-sixteen", "ref-2"); (status == http.StatusConflict) != paid || (status == http.StatusCreated) == paid {
+		s.Errorf("killed at %q: paid %t, and the same bill ordered again: %d %s", s.died, paid, status, answer)
+	}
+}
+
+// pay is what the citizen does at the provider, and the provider's notice of it, sent until it is acknowledged.
+func (s *stage) pay(o *placed, formPost bool) {
+	state := providertest.StateAuthorised
+	if formPost {
+		state = providertest.StatePaid
+	}
+	r := o.Redirect
+	if err := s.twin.Visit(providers.Redirect{Method: r.Method, URL: r.URL, Fields: r.Fields}, state); err != nil {
+		s.Fatal(err)
+	}
+	notice, err := s.twin.Callback(o.AttemptNo)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.until("the notice is acknowledged", func() (bool, error) {
+		status, body, err := s.twin.Deliver(s.Context(), http.DefaultClient, "http://"+s.edge, notice)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%d %s", status, body)
+		}
+		return err == nil, err
+	})
+	s.moment("notice acknowledged")
+}
+
+// end waits for the payment's end, and says whether it is paid. A confirm that was claimed by a process that died before
+// it sent is a doubt that nobody may repeat: the provider lets the authorisation lapse and says so.
+func (s *stage) end(o *placed) (paid bool) {
+	s.until("the order is paid or in doubt", func() (bool, error) {
+		now, err := s.order(o.OrderNo)
+		if err != nil {
+			return false, err
+		}
+		paid = now.Status == "paid"
+		return paid || (now.Doubt && s.leftBehind(o)), nil
+	})
+	if !paid {
+		s.lapse(o)
+	}
+	s.until("every event is delivered", func() (bool, error) {
+		depth, err := s.depth()
+		return depth == "0", err
+	})
+	s.until("the feed tells what was delivered", func() (bool, error) { return true, s.core.complete(s) })
+	return paid
+}
+
+// leftBehind says whether the confirm in doubt was claimed by the process that died, and never sent.
+func (s *stage) leftBehind(o *placed) bool {
+	if s.twin.Calls(providers.OpConfirm, o.AttemptNo) > 0 {
+		return false
+	}
+	var told struct {
+		Timeline []struct {
+			At           time.Time
+			What, Detail string
+		}
+	}
+	if _, _, err := s.ask(http.MethodGet, "/v1/orders/"+o.OrderNo+"/timeline", "", "", &told); err != nil {
+		return false
+	}
+	for _, row := range told.Timeline {
+		if row.What == "call" && row.Detail == "confirm 1 about to be sent" {
+			return row.At.Before(s.started)
+		}
+	}
+	return false
+}
+
+// lapse lets the provider end what was authorised and never confirmed.
+func (s *stage) lapse(o *placed) {
+	if !s.twin.Set(o.AttemptNo, providertest.StateExpired) {
+		s.Fatalf("the provider does not know %s", o.AttemptNo)
+	}
+	s.later(time.Hour)
+	s.until("the order has expired", func() (bool, error) {
+		now, err := s.order(o.OrderNo)
+		return now.Status == "expired" && !now.Doubt, err
+	})
+}
+
+// settled compares the provider's books, the order and the core.
+func (s *stage) settled(o *placed, paid bool) {
+	now, err := s.order(o.OrderNo)
+	if err != nil {
+		s.Fatal(err)
+	}
+	charged := 0
+	for no, p := range s.twin.Books() {
+		if p.State == providertest.StatePaid {
+			charged++
+		}
+		if n := s.twin.Effects(providers.OpConfirm, no); n > 1 {
+			s.Errorf("killed at %q: %s was confirmed %d times", s.died, no, n)
+		}
+	}
+	want := 0
+	if paid {
+		want = 1
+	}
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	if charged != want || s.core.paid[o.OrderNo] != want || len(s.core.paid) != want || now.Late || len(now.Surplus) != 0 {
+		s.Errorf("killed at %q: order %+v, charged %d times at the provider, settled by the core: %v", s.died, now, charged, s.core.paid)
+	}
+}

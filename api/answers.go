@@ -20,9 +20,9 @@ func (a answers) Created(o *orders.Order) (int, []byte, error) {
 	return stored(http.StatusCreated, o.Document(a.checkoutURL(o.PayToken)))
 }
 
-// Unknown is the document of an order whose creates ended without a known outcome.
+// Unknown is the document of an order whose creates ended without a known outcome: there is nothing to open.
 func (a answers) Unknown(o *orders.Order) (int, []byte, error) {
-	return stored(http.StatusAccepted, o.Document(a.checkoutURL(o.PayToken)))
+	return stored(http.StatusAccepted, o.Document(""))
 }
 
 // Declined is the problem of an order that a provider refused.

@@ -40,7 +40,6 @@ type request struct {
 	id      string
 	caller  *caller // nil on public routes
 	orderNo string
-	layer   string
 }
 
 // response is an answer before it is written.
@@ -176,15 +175,19 @@ func (s *server) report(r *request, status int, p *problem, start time.Time) {
 	}
 	s.deps.Log.LogAttrs(r.http.Context(), level, "request", line...)
 	if s.deps.Observe != nil {
-		s.deps.Observe(Observation{Method: method, Route: r.route.Path, Status: status, Duration: took, Layer: r.layer})
+		s.deps.Observe(Observation{Method: method, Route: r.route.Path, Status: status, Duration: took})
 	}
 }
 
-// mediaType accepts JSON in UTF-8, not compressed.
+// mediaType accepts JSON in UTF-8, not compressed, said once.
 func (r *request) mediaType() error {
-	media, params, err := mime.ParseMediaType(r.http.Header.Get("Content-Type"))
+	types := r.http.Header.Values("Content-Type")
+	if len(types) != 1 || len(r.http.Header.Values("Content-Encoding")) > 0 {
+		return newProblem(problemMediaType)
+	}
+	media, params, err := mime.ParseMediaType(types[0])
 	charset, named := params["charset"]
-	if err != nil || media != mediaJSON || (named && !strings.EqualFold(charset, "utf-8")) || r.http.Header.Get("Content-Encoding") != "" {
+	if err != nil || media != mediaJSON || (named && !strings.EqualFold(charset, "utf-8")) {
 		return newProblem(problemMediaType)
 	}
 	return nil

@@ -19,6 +19,9 @@ const readLimit = 10 * time.Second
 const (
 	defaultEvents = 100
 	maxEvents     = 500
+	maxEventBytes = 1 << 20 // of bodies; a page holds at least one event
+	// eventsPerRead bounds what one read may bring beyond the page: some 50 KiB an event, for an order of 100 lines.
+	eventsPerRead = 25
 )
 
 func ok(v any) (response, error) {
@@ -27,6 +30,11 @@ func ok(v any) (response, error) {
 }
 
 func (s *server) getOrder(r *request) (response, error) {
+	return s.tell(r, func(_ context.Context, b *orders.Book) (any, error) { return s.document(b), nil })
+}
+
+// tell answers what say tells of the order in the path.
+func (s *server) tell(r *request, say func(context.Context, *orders.Book) (any, error)) (response, error) {
 	if _, err := r.query(); err != nil {
 		return response{}, err
 	}
@@ -36,7 +44,11 @@ func (s *server) getOrder(r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	return ok(s.document(&book))
+	said, err := say(ctx, &book)
+	if err != nil {
+		return response{}, err
+	}
+	return ok(said)
 }
 
 func (s *server) findOrder(r *request) (response, error) {
@@ -82,10 +94,10 @@ func (s *server) own(ctx context.Context, r *request, number string) (orders.Boo
 	return book, nil
 }
 
-// document offers redirect and checkout page only while the order is payable.
+// document offers redirect and checkout page only while they lead to a provider.
 func (s *server) document(b *orders.Book) orders.Document {
 	checkout := ""
-	if b.Payable(s.deps.Now()) {
+	if b.Openable(s.deps.Now()) {
 		checkout = s.deps.CheckoutURL(b.Order.PayToken)
 	}
 	return b.Order.Document(checkout)
@@ -105,24 +117,14 @@ type timelineRowDocument struct {
 }
 
 func (s *server) getTimeline(r *request) (response, error) {
-	if _, err := r.query(); err != nil {
-		return response{}, err
-	}
-	ctx, cancel := context.WithTimeout(r.http.Context(), readLimit)
-	defer cancel()
-	book, err := s.own(ctx, r, r.param)
-	if err != nil {
-		return response{}, err
-	}
-	rows, err := s.deps.Store.Timeline(ctx, book.Order.No)
-	if err != nil {
-		return response{}, err
-	}
-	d := timelineDocument{book.Order.No, make([]timelineRowDocument, 0, len(rows))}
-	for _, row := range rows {
-		d.Timeline = append(d.Timeline, timelineRowDocument{stamp(row.At), row.What, some(row.AttemptNo), row.Detail, some(row.Evidence)})
-	}
-	return ok(d)
+	return s.tell(r, func(ctx context.Context, b *orders.Book) (any, error) {
+		rows, err := s.deps.Store.Timeline(ctx, b.Order.No)
+		d := timelineDocument{b.Order.No, make([]timelineRowDocument, 0, len(rows))}
+		for _, row := range rows {
+			d.Timeline = append(d.Timeline, timelineRowDocument{stamp(row.At), row.What, some(row.AttemptNo), row.Detail, some(row.Evidence)})
+		}
+		return d, err
+	})
 }
 
 type eventsDocument struct {
@@ -149,16 +151,35 @@ func (s *server) listEvents(r *request) (response, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.http.Context(), readLimit)
 	defer cancel()
-	feed, err := s.deps.Store.Feed(ctx, r.caller.id, after, int(limit))
+	d, err := s.events(ctx, r.caller.id, after, int(limit))
 	if err != nil {
 		return response{}, err
 	}
-	d := eventsDocument{make([]eventDocument, 0, len(feed)), after}
-	for _, e := range feed {
-		d.Events = append(d.Events, eventDocument{e.Seq, hex.EncodeToString(e.Hash[:]), string(e.Body)})
-		d.NextAfter = e.Seq
-	}
 	return ok(d)
+}
+
+// events reads a page in small portions, so that a page of large events is never whole in memory.
+func (s *server) events(ctx context.Context, clientID string, after int64, limit int) (eventsDocument, error) {
+	d := eventsDocument{[]eventDocument{}, after}
+	size := 0
+	for len(d.Events) < limit {
+		want := min(limit-len(d.Events), eventsPerRead)
+		feed, err := s.deps.Store.Feed(ctx, clientID, d.NextAfter, want)
+		if err != nil {
+			return d, err
+		}
+		for _, e := range feed {
+			if size += len(e.Body); size > maxEventBytes && len(d.Events) > 0 {
+				return d, nil
+			}
+			d.Events = append(d.Events, eventDocument{e.Seq, hex.EncodeToString(e.Hash[:]), string(e.Body)})
+			d.NextAfter = e.Seq
+		}
+		if len(feed) < want {
+			break
+		}
+	}
+	return d, nil
 }
 
 // number reads an optional whole number from the query.

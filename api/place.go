@@ -73,11 +73,7 @@ func (s *server) place(r *request, cmd orders.Command) (response, error) {
 	defer cancel()
 	answer, err := s.deps.Orders.Place(ctx, cmd, answers{s.deps.CheckoutURL})
 	if err != nil {
-		p := problemOf(err, r.caller.id, cmd.Lines)
-		if p.Code == problemInFlight || p.Code == problemKeyReused {
-			r.layer = p.Code
-		}
-		return response{}, p
+		return response{}, problemOf(err, r.caller.id, cmd.Lines)
 	}
 	r.orderNo = orderNoIn(answer.Body)
 	reply := response{status: answer.Status, body: answer.Body, mediaType: mediaJSON}
@@ -85,7 +81,6 @@ func (s *server) place(r *request, cmd orders.Command) (response, error) {
 		reply.mediaType = mediaProblem
 	}
 	if answer.Replayed {
-		r.layer = "replayed"
 		reply.replayed = true
 		if answer.Status == http.StatusCreated {
 			reply.status = http.StatusOK

@@ -78,7 +78,7 @@ func words(code string) wording {
 	case problemKeyReused:
 		return wording{422, "This Idempotency-Key was used for another command. Use a new key for a new order.", "此 Idempotency-Key 已用於不同內容的請求。新訂單請使用新的鍵值。", 0}
 	case problemDeclined:
-		return wording{422, "The provider declined to take this order. No money has moved; place a new order, perhaps with another provider.", "支付業者拒絕此訂單，未發生扣款。請另建訂單，或改選其他業者。", 0}
+		return wording{422, "The provider declined to take this order. No money has moved. Its bills are free again at its expires_at; then place a new order, perhaps with another provider.", "支付業者拒絕此訂單，未發生扣款。帳單於 expires_at 釋出後，請另建訂單，或改選其他業者。", 0}
 	case problemRate:
 		return wording{429, "Too many requests from this client. Send again after Retry-After.", "請求過於頻繁。請於 Retry-After 秒後再試。", 1}
 	case problemStore:

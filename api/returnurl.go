@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxReturnURL is the length of a return URL in bytes.
@@ -44,7 +46,8 @@ func checkReturnURL(s string, prefixes []returnPrefix) error {
 	if err != nil {
 		return errReturnURL
 	}
-	if _, err := url.ParseQuery(u.RawQuery); err != nil {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil || query.Has("order_no") { // the gateway adds it: only its own may be there
 		return errReturnURL
 	}
 	for _, p := range prefixes {
@@ -86,7 +89,8 @@ func plainURL(s string) bool {
 	return true
 }
 
-// plainPath refuses what could make a path mean another one: empty and dot segments, and encodings of / \ . %.
+// plainPath refuses what could make a path mean another one: empty and dot segments, also with a parameter or a tail that
+// some servers cut off ("..;x"), and encodings of / \ . %, plain, overlong or by characters that some servers read as them.
 func plainPath(path string) bool {
 	if path != "" && path[0] != '/' {
 		return false
@@ -95,7 +99,8 @@ func plainPath(path string) bool {
 		return false
 	}
 	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
+		name, _, _ := strings.Cut(segment, ";")
+		if name == "." || strings.HasPrefix(name, "..") {
 			return false
 		}
 	}
@@ -107,7 +112,14 @@ func plainPath(path string) bool {
 			return false
 		}
 	}
-	return true
+	meant, err := url.PathUnescape(path)
+	return err == nil && !strings.ContainsFunc(meant, oddInPath)
+}
+
+// oddInPath finds what is beyond ASCII and no letter, mark or digit: among the rest are the look-alikes of / \ . and %, and
+// U+FFFD, as which a byte outside of UTF-8 is read.
+func oddInPath(r rune) bool {
+	return r >= utf8.RuneSelf && !unicode.In(r, unicode.L, unicode.M, unicode.Nd)
 }
 
 // unescape reads one percent encoding.

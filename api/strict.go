@@ -60,9 +60,6 @@ type member struct {
 // names, invalid UTF-8, lone surrogates, NUL, anything after the document, and nesting deeper than maxDepth. The error is
 // a *formError. It does not limit the size: the caller does.
 func parseJSON(body []byte) (node, error) {
-	if !utf8.Valid(body) {
-		return node{}, &formError{code: codeEncoding}
-	}
 	p := &jsonParser{in: string(body)}
 	n := p.value(1)
 	p.blank()
@@ -149,6 +146,8 @@ func (p *jsonParser) scalar(rest string) node {
 		n.kind = kindBool
 	case numberForm.MatchString(word):
 		n.kind = kindNumber
+	case !utf8.ValidString(word):
+		return p.fail(codeEncoding)
 	default:
 		return p.fail(codeSyntax)
 	}
@@ -231,8 +230,12 @@ func (p *jsonParser) string() string {
 		case c == '\\':
 			p.escape(&b)
 		default:
-			b.WriteByte(c)
-			p.pos++
+			r, size := utf8.DecodeRuneInString(p.in[p.pos:])
+			if r == utf8.RuneError && size == 1 {
+				p.fail(codeEncoding)
+			}
+			b.WriteString(p.in[p.pos : p.pos+size])
+			p.pos += size
 		}
 	}
 	p.fail(codeSyntax)

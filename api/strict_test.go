@@ -96,7 +96,10 @@ func TestParseJSONRefuses(t *testing.T) {
 		`{"` + strings.Repeat("a", 80) + `":1,"b":[}`: {"/b/0", codeSyntax},
 		`{"` + strings.Repeat("長", 80) + `":[nope]}`:  {"/" + strings.Repeat("長", 21) + "/0", codeSyntax},
 		`{"x":{"y":[{"z":"\ud800"}]}}`:                {"/x/y/0/z", codeSurrogate},
-		`{"x":1,"y":` + "\"\xc0\x80\"" + `}`:          {"", codeEncoding},
+		`{"x":1,"y":` + "\"\xc0\x80\"" + `}`:          {"/y", codeEncoding},
+		`{"x":[1,"a` + "\xff" + `"]}`:                 {"/x/1", codeEncoding},
+		`{"x":1,"` + "\xed\xa0\x80" + `":2}`:          {"", codeEncoding},
+		`{"x":` + "\xff" + `}`:                        {"/x", codeEncoding},
 		`{"x":1` + "\x00" + `}`:                       {"/x", codeSyntax},
 	} {
 		_, err := parseJSON([]byte(in))

@@ -3,7 +3,8 @@
 //
 // Parse reads a whole file, finds every problem in one pass and shows each with its
 // line and a caret. Blocks that belong to an adapter stay raw; the adapter decodes its
-// own, as strictly, through Account.Decode. Nothing here opens a connection.
+// own, as strictly, through Account.Decode. What other packages refuse, they say
+// through a Check. Nothing here opens a connection. A Config holds secrets and prints none.
 package configs
 
 import (
@@ -37,14 +38,14 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// Store is "sqlite:PATH" or a postgres:// URL; StoreFile names a file that holds it.
 	// Both empty: sqlite:gateway.db.
-	Store     string `yaml:"store"`
+	Store     Secret `yaml:"store"`
 	StoreFile string `yaml:"store_file"`
 	// Redis is "embedded" (in this process, forgets at exit; not in production),
 	// "redis://[user:password@]host:port", "rediss://…" with TLS,
 	// "redis+sentinel://[user:password@]host:port,host:port/master" or
 	// "redis+cluster://[user:password@]host:port,host:port"; RedisFile names a file that
 	// holds it. Both empty: embedded.
-	Redis     string `yaml:"redis"`
+	Redis     Secret `yaml:"redis"`
 	RedisFile string `yaml:"redis_file"`
 
 	Clients   []Client   `yaml:"clients"`
@@ -99,7 +100,7 @@ type Webhook struct {
 	Network string `yaml:"network"` // public (default), private or loopback: which addresses may be dialled
 	// Keys sign the events, newest first: "whsk_…" (Ed25519) or "whsec_…" (HMAC).
 	// KeysFile names a file with one a line. Exactly one of the two.
-	Keys     []string `yaml:"keys"`
+	Keys     []Secret `yaml:"keys"`
 	KeysFile string   `yaml:"keys_file"`
 
 	Signers []*signing.WebhookSigner `yaml:"-"`
@@ -107,10 +108,13 @@ type Webhook struct {
 
 // Merchant is a city agency that is paid.
 type Merchant struct {
-	Code   string            `yaml:"code"`
-	Name   string            `yaml:"name"` // zh-Hant, as payers read it
-	NameEN string            `yaml:"name_en"`
-	Payees map[string]string `yaml:"payees"` // its payee member id by account name
+	Code string `yaml:"code"`
+	// Name is zh-Hant, as payers read it: at most 60 characters, no control or format
+	// characters and none of & = < > %, like the names of bill lines. NameEN may be empty.
+	Name   string `yaml:"name"`
+	NameEN string `yaml:"name_en"`
+	// Payees are its payee member ids by account name: 1 to 32 of A-Z, a-z, 0-9, _ and -.
+	Payees map[string]string `yaml:"payees"`
 }
 
 // Account is one set of credentials at a provider.
@@ -124,10 +128,30 @@ type Account struct {
 	// QueryBeforePaid says which paid notices count only after a query: "always"
 	// (default), "above N" (whole units) or "never".
 	QueryBeforePaid string   `yaml:"query_before_paid"`
-	Settings        ast.Node `yaml:"settings"`
+	Settings        Settings `yaml:"settings"`
 
 	QueryNever bool  `yaml:"-"`
 	QueryAbove int64 `yaml:"-"`
+}
+
+// Secret is a setting that may hold a password or a key. It cannot be printed.
+type Secret struct{ signing.Secret }
+
+// UnmarshalText keeps the text as it stands in the file.
+func (s *Secret) UnmarshalText(text []byte) error {
+	s.Secret = signing.NewSecret(text)
+	return nil
+}
+
+// Settings is an adapter's own block, as it stands in the file. Which parts of it are
+// secret only the adapter knows, so none of it can be printed: it hides in a function.
+// The zero value is a missing block.
+type Settings struct{ node func() ast.Node }
+
+// UnmarshalYAML keeps the block.
+func (s *Settings) UnmarshalYAML(n ast.Node) error {
+	s.node = func() ast.Node { return n }
+	return nil
 }
 
 // RedisMode is the shape of a Redis deployment.

@@ -1,12 +1,19 @@
 package configs
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml/parser"
 
 	"pay.taipei/gateway/signing"
 )
@@ -126,13 +133,15 @@ func parse(t *testing.T, text string) *Config {
 	return c
 }
 
+func plain(s Secret) string { return string(s.Reveal()) }
+
 func TestDefaults(t *testing.T) {
 	c := parse(t, small+"    settings: {}\n")
 	if c.Listen != (Listen{"127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:9090"}) {
 		t.Errorf("listen %+v", c.Listen)
 	}
-	if c.Store != "sqlite:gateway.db" || c.Redis != "embedded" || len(c.TrustedProxies) != 0 {
-		t.Errorf("store %q, redis %q, trusted proxies %v", c.Store, c.Redis, c.TrustedProxies)
+	if plain(c.Store) != "sqlite:gateway.db" || plain(c.Redis) != "embedded" || len(c.TrustedProxies) != 0 {
+		t.Errorf("store %q, redis %q, trusted proxies %v", plain(c.Store), plain(c.Redis), c.TrustedProxies)
 	}
 	if a := c.Accounts[0]; a.Environment != Sandbox || a.QueryNever || a.QueryAbove != 0 {
 		t.Errorf("account %+v", a)
@@ -162,8 +171,8 @@ func TestSettingsFromFiles(t *testing.T) {
 	shared := "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg=="
 	text := strings.Replace(small, "    return_prefixes", "    webhook: {url: \"https://core.example/\", keys_file: "+write("keys", shared+"\n"+shared+"\n")+"}\n    return_prefixes", 1)
 	c := parse(t, text+"    settings: {}\nstore_file: "+write("store", "postgres://gateway:pw@db/gateway\n")+"\nredis_file: "+write("redis", "redis://h:1\n")+"\n")
-	if c.Store != "postgres://gateway:pw@db/gateway" || c.Redis != "redis://h:1" {
-		t.Errorf("store %q, redis %q", c.Store, c.Redis)
+	if plain(c.Store) != "postgres://gateway:pw@db/gateway" || plain(c.Redis) != "redis://h:1" {
+		t.Errorf("store %q, redis %q", plain(c.Store), plain(c.Redis))
 	}
 	if w := c.Clients[0].Webhook; len(w.Signers) != 2 || len(w.Keys) != 0 {
 		t.Errorf("%d signers, %d keys", len(w.Signers), len(w.Keys))
@@ -205,6 +214,118 @@ line 16: account main: settings.order_ulr: unknown setting: remove it or correct
 	if err := (&Account{Name: "main"}).Decode(&bank{}); err == nil || err.Error() != "account main: settings: required" {
 		t.Errorf("no settings: %v", err)
 	}
+}
+
+// Whatever prints a configuration or a part of it, by mistake or in an error, shows no secret.
+func TestConfigShowsNoSecret(t *testing.T) {
+	c := parse(t, strings.Replace(small, "    return_prefixes", `    webhook:
+      url: https://core.example/
+      keys: [whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==]
+    return_prefixes`, 1)+`    settings: {signing_key: {id: k, seed: hunter2}}
+store: postgres://gateway:hunter2@db/gateway
+redis: redis://:hunter2@h:1
+`)
+	redis, err := ParseRedis(plain(c.Redis))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type hidden struct{ c Config }
+	for name, value := range map[string]any{
+		"the whole": *c, "a pointer": c, "unexported": hidden{*c}, "a client": c.Clients[0], "a webhook": *c.Clients[0].Webhook,
+		"an account": c.Accounts[0], "settings": c.Accounts[0].Settings, "a store": c.Store, "redis": redis,
+	} {
+		var b strings.Builder
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&b, verb+"\n", value)
+		}
+		j, err := json.Marshal(value)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		b.Write(j)
+		slog.New(slog.NewJSONHandler(&b, nil)).Error("x", "value", value)
+		slog.New(slog.NewTextHandler(&b, nil)).Error("x", "value", value)
+		for _, form := range []string{secret, "aHVudGVyM", "68756e74657232", "104 117 110 116 101 114 50", "0x68, 0x75"} {
+			if strings.Contains(b.String(), form) {
+				t.Errorf("%s shows a secret as %q", name, form)
+			}
+		}
+	}
+	if !strings.Contains(fmt.Sprintf("%+v", *c), "臺北市停車管理工程處") {
+		t.Error("what is not secret is hidden too")
+	}
+}
+
+// What only other packages know to be wrong is told in the same way and at once with the rest.
+func TestChecks(t *testing.T) {
+	check := func(c *Config, report func(string, error)) {
+		report("public_url", errors.New("unfit"))                  // nothing is wrong with it otherwise
+		report("accounts[0].number_prefix", errors.New("unfit"))   // is missing
+		report("accounts[0].settings", errors.New("one\nanother")) // a block that may hold secrets
+		report("clients[0]", errors.New("told already, more exactly"))
+		report("merchants[0].payees.main", errors.New("told already"))
+		report("accounts[0]", c.Accounts[0].Decode(&bank{}))
+	}
+	text := strings.Replace(strings.Replace(small, "id: core", "id: Core", 1), `main: "1"`, `main: ""`, 1) + "    settings:\n      sed: hunter2\n"
+	const want = `line 8: merchants[0].payees.main: want the merchant's member id at this account: up to 32 of A-Z, a-z, 0-9, _, -
+  8 | main: 
+            ^
+line 4: clients[0].id: want an id of its own: a letter, then up to 31 of a-z, 0-9, -
+  4 | id: Core
+          ^
+line 2: public_url: unfit
+  2 | public_url: https://gw.example
+                  ^
+accounts[0].number_prefix: unfit
+line 12: accounts[0].settings: one; another
+  12 | settings: …
+       ^
+line 13: account main: settings.sed: unknown setting: remove it or correct its spelling
+  13 | sed: …
+       ^`
+	_, err := Parse([]byte(text), check)
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+}
+
+// The example explains every setting: each stands in it, in use or commented out as "#name: value" without a space.
+func TestExampleNamesEverySetting(t *testing.T) {
+	src, err := os.ReadFile("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commented := regexp.MustCompile(`(?m)^( *)#([a-z_{-])`)
+	src = commented.ReplaceAll(src, []byte("$1$2"))
+	file, err := parser.ParseBytes(src, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &validator{body: file.Docs[0].Body}
+	if v.shape(v.body, reflect.TypeFor[Config](), ""); len(v.problems) > 0 {
+		t.Error(v.problems)
+	}
+	var missing func(path string, typ reflect.Type)
+	missing = func(path string, typ reflect.Type) {
+		for typ.Kind() == reflect.Pointer {
+			typ = typ.Elem()
+		}
+		switch {
+		case typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct && typ.Elem() != reflect.TypeFor[Secret]():
+			missing(path+"[0]", typ.Elem())
+		case typ.Kind() == reflect.Struct && typ != reflect.TypeFor[Secret]() && typ != reflect.TypeFor[Settings]():
+			for f := range typ.Fields() {
+				if name := f.Tag.Get("yaml"); name != "-" {
+					missing(join(path, name), f.Type)
+				}
+			}
+		default:
+			if n, _ := v.find(path); n == nil {
+				t.Errorf("%s is not explained", path)
+			}
+		}
+	}
+	missing("", reflect.TypeFor[Config]())
 }
 
 func TestParseRedis(t *testing.T) {

@@ -38,29 +38,36 @@ func (p Problems) Error() string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// Load reads and parses a file.
-func Load(path string) (*Config, error) {
+// Check finds what only other packages know to be wrong, and reports it with the path of
+// the setting, such as accounts[0].settings. c may hold what Parse has refused already;
+// more about the same setting is dropped. An error that is Problems says its own places.
+// The error's text must hold no secret.
+type Check func(c *Config, report func(path string, err error))
+
+// Load reads and parses a file. The error is Problems unless the file cannot be read.
+func Load(path string, checks ...Check) (*Config, error) {
 	src, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("configs: %w", err)
 	}
-	return Parse(src)
+	return Parse(src, checks...)
 }
 
-// Parse reads a configuration. The error is Problems when the file can be read as YAML
-// at all. It reads the files that *_file settings name. No error shows a secret: of the
-// file's text only settings that cannot hold one are quoted.
-func Parse(src []byte) (*Config, error) {
+// Parse reads a configuration. The error is Problems. It reads the files that *_file
+// settings name. No error shows a secret: of the file's text only settings that cannot
+// hold one are quoted.
+func Parse(src []byte, checks ...Check) (*Config, error) {
 	file, err := parser.ParseBytes(src, 0)
 	if err != nil {
 		return nil, append(Problems{}, decodeProblem("file", err))
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return nil, errors.New("configs: want exactly one YAML document that is not empty")
+		return nil, Problems{{Path: "file", What: "want exactly one YAML document that is not empty"}}
 	}
 	body := file.Docs[0].Body
 	if _, ok := body.(*ast.MappingNode); !ok {
-		return nil, errors.New("configs: want settings at the top, such as environment: sandbox")
+		t := body.GetToken()
+		return nil, Problems{{Path: "file", What: "want settings at the top, such as environment: sandbox", Line: t.Position.Line, Excerpt: around(t)}}
 	}
 	c := defaults()
 	v := &validator{body: body}
@@ -72,6 +79,9 @@ func Parse(src []byte) (*Config, error) {
 		return nil, append(v.problems, decodeProblem("file", err))
 	}
 	v.config(&c)
+	for _, check := range checks {
+		check(&c, v.found)
+	}
 	if len(v.problems) > 0 {
 		return nil, v.problems
 	}
@@ -83,12 +93,13 @@ func Parse(src []byte) (*Config, error) {
 // the adapter's knowledge.
 func (a *Account) Decode(settings any) error {
 	path := "account " + a.Name + ": settings"
-	if a.Settings == nil {
+	if a.Settings.node == nil {
 		return Problems{{Path: path, What: "required"}}
 	}
-	v := &validator{body: a.Settings}
-	v.shape(a.Settings, reflect.TypeOf(settings), path)
-	if err := yaml.NodeToValue(a.Settings, settings); err != nil {
+	body := a.Settings.node()
+	v := &validator{body: body}
+	v.shape(body, reflect.TypeOf(settings), path)
+	if err := yaml.NodeToValue(body, settings); err != nil {
 		v.problems = append(v.problems, decodeProblem(path, err))
 	}
 	if len(v.problems) > 0 {
@@ -146,9 +157,12 @@ func (v *validator) shape(n ast.Node, t reflect.Type, path string) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	if t == reflect.TypeFor[Settings]() {
+		return
+	}
 	switch node := n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		if t.Kind() == reflect.String {
+		if t.Kind() == reflect.String || t == reflect.TypeFor[Secret]() {
 			v.report(n, path, "YAML reads this as a number or a truth value and changes it: put it in quotes", false)
 		}
 	case *ast.MappingNode:

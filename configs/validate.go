@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -23,6 +26,7 @@ import (
 
 var (
 	nameForm    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+	payeeForm   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 	keyIDForm   = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
 	prefixForm  = regexp.MustCompile(`^[A-Z0-9]{0,2}$`)
 	unknownForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,31}$`)
@@ -36,7 +40,22 @@ type validator struct {
 
 // add reports a problem of a known setting and quotes it, unless it may be secret.
 func (v *validator) add(path, format string, args ...any) {
-	v.report(v.find(path), path, fmt.Sprintf(format, args...), !mayBeSecret.MatchString(path))
+	n, block := v.find(path)
+	v.report(n, path, fmt.Sprintf(format, args...), !block && !mayBeSecret.MatchString(path))
+}
+
+// found reports what a Check has found, unless the setting or a part of it is reported already.
+func (v *validator) found(path string, err error) {
+	if own, ok := errors.AsType[Problems](err); ok {
+		v.problems = append(v.problems, own...)
+		return
+	}
+	if !slices.ContainsFunc(v.problems, func(p Problem) bool {
+		rest, same := strings.CutPrefix(p.Path, path)
+		return same && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	}) {
+		v.add(path, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 }
 
 // report reports a problem at a node; nil: the setting is missing.
@@ -49,28 +68,33 @@ func (v *validator) report(n ast.Node, path, what string, quote bool) {
 	v.problems = append(v.problems, p)
 }
 
-// find is the value at a path such as clients[0].keys[1].sha256, or nil.
-func (v *validator) find(path string) ast.Node {
-	n := v.body
+// find is the value at a path such as clients[0].keys[1].sha256, or nil. For a block it is the block's name, which may
+// stand a line above it.
+func (v *validator) find(path string) (n ast.Node, block bool) {
+	n = v.body
+	var name ast.Node
 	for step := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
 		switch node := n.(type) {
 		case *ast.MappingNode:
 			i := slices.IndexFunc(node.Values, func(p *ast.MappingValueNode) bool { return p.Key.GetToken().Value == step })
 			if i < 0 {
-				return nil
+				return nil, false
 			}
-			n = node.Values[i].Value
+			n, name = node.Values[i].Value, node.Values[i].Key
 		case *ast.SequenceNode:
 			i, err := strconv.Atoi(step)
 			if err != nil || i < 0 || i >= len(node.Values) {
-				return nil
+				return nil, false
 			}
-			n = node.Values[i]
+			n, name = node.Values[i], nil
 		default:
-			return nil
+			return nil, false
 		}
 	}
-	return n
+	if _, scalar := n.(ast.ScalarNode); !scalar && name != nil {
+		return name, true
+	}
+	return n, false
 }
 
 // mayBeSecret are the settings whose value is never quoted: they hold secrets, or a
@@ -86,8 +110,10 @@ func excerpt(n ast.Node, path string, line int, quote bool) string {
 		name = path[strings.LastIndexByte(path, '.')+1:] + ": "
 	}
 	caret := len(gutter)
-	if _, scalar := n.(ast.ScalarNode); scalar && quote && !strings.ContainsAny(n.GetToken().Value, "@?\n") {
-		value = n.GetToken().Value
+	text := n.GetToken().Value
+	odd := func(r rune) bool { return r == '@' || r == '?' || !unicode.IsPrint(r) }
+	if _, scalar := n.(ast.ScalarNode); scalar && quote && !strings.ContainsFunc(text, odd) {
+		value = text
 		caret += len(name)
 	}
 	return gutter + name + value + "\n" + strings.Repeat(" ", caret) + "^\n"
@@ -120,9 +146,9 @@ func (v *validator) listen(c *Config) {
 		tls        KeyPair
 	}{{"api", c.Listen.API, c.TLS.API}, {"edge", c.Listen.Edge, c.TLS.Edge}, {"ops", c.Listen.Ops, c.TLS.Ops}}
 	for _, p := range pairs {
-		host, _, err := net.SplitHostPort(p.addr)
-		if err != nil {
-			v.add("listen."+p.name, "want host:port")
+		host, port, err := net.SplitHostPort(p.addr)
+		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+			v.add("listen."+p.name, "want host:port, with a number from 0 to 65535")
 		}
 		if ip, err := netip.ParseAddr(host); c.Environment == Demo && (err != nil || !ip.IsLoopback()) {
 			v.add("listen."+p.name, "the demo listens on loopback only: want 127.0.0.1:port")
@@ -134,13 +160,10 @@ func (v *validator) listen(c *Config) {
 }
 
 func (v *validator) publicURL(c *Config) {
-	u, err := url.Parse(c.PublicURL)
 	switch {
 	case c.PublicURL == "":
 		v.add("public_url", "required: where providers and browsers reach the edge listener")
-	case err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http"):
-		v.add("public_url", "want scheme and host only, such as https://gw.pay.taipei")
-	case c.Environment == Production && u.Scheme != "https":
+	case c.Environment == Production && !strings.HasPrefix(c.PublicURL, "https://"):
 		v.add("public_url", "production needs https")
 	}
 }
@@ -148,11 +171,8 @@ func (v *validator) publicURL(c *Config) {
 // stores resolves store and redis from their files and checks their forms.
 func (v *validator) stores(c *Config) {
 	c.Store = v.oneOf("store", c.Store, c.StoreFile, "sqlite:gateway.db")
-	if !strings.HasPrefix(c.Store, "sqlite:") && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://") {
-		v.add("store", "want sqlite:PATH or a postgres:// URL")
-	}
 	c.Redis = v.oneOf("redis", c.Redis, c.RedisFile, "embedded")
-	r, err := ParseRedis(c.Redis)
+	r, err := ParseRedis(string(c.Redis.Reveal()))
 	if err != nil {
 		v.add("redis", "%s", err)
 	}
@@ -162,21 +182,22 @@ func (v *validator) stores(c *Config) {
 }
 
 // oneOf is the value of a setting that may stand in a file of its own.
-func (v *validator) oneOf(name, value, file, fallback string) string {
-	switch {
-	case value != "" && file != "":
+func (v *validator) oneOf(name string, value Secret, file, fallback string) Secret {
+	if value.IsZero() {
+		value = Secret{signing.NewSecret([]byte(fallback))}
+	} else if file != "" {
 		v.add(name+"_file", "want exactly one of %s and %s_file", name, name)
-	case file != "":
-		b, err := os.ReadFile(file)
-		if err != nil {
-			v.add(name+"_file", "cannot be read: %s", reason(err))
-			return fallback
-		}
-		return strings.TrimSpace(string(b))
-	case value == "":
-		return fallback
+		return value
 	}
-	return value
+	if file == "" {
+		return value
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		v.add(name+"_file", "cannot be read: %s", reason(err))
+		return value
+	}
+	return Secret{signing.NewSecret(bytes.TrimSpace(b))}
 }
 
 // ParseRedis takes a redis setting apart. Its error never holds the password.
@@ -236,19 +257,30 @@ func (v *validator) merchants(c *Config) {
 			v.add(at+".code", "want a code of its own: a letter, then up to 31 of a-z, 0-9, -")
 		}
 		seen[m.Code] = true
-		if m.Name == "" || strings.ContainsAny(m.Name, "&=<>%") {
-			v.add(at+".name", "required, without & = < > %%")
+		if strings.TrimSpace(m.Name) == "" || !nameFits(m.Name) {
+			v.add(at+".name", "required: up to 60 characters, none of them & = < > %% or invisible")
+		}
+		if !nameFits(m.NameEN) {
+			v.add(at+".name_en", "want up to 60 characters, none of them & = < > %% or invisible")
 		}
 		for _, account := range slices.Sorted(maps.Keys(m.Payees)) {
 			payee := m.Payees[account]
 			if !slices.ContainsFunc(c.Accounts, func(a Account) bool { return a.Name == account }) {
 				v.add(at+".payees."+account, "no such account is configured")
 			}
-			if payee == "" {
-				v.add(at+".payees."+account, "required: the merchant's member id at this account")
+			if !payeeForm.MatchString(payee) {
+				v.add(at+".payees."+account, "want the merchant's member id at this account: up to 32 of A-Z, a-z, 0-9, _, -")
 			}
 		}
 	}
+}
+
+// nameFits holds a merchant's name to the rule for the names of bill lines: providers sign and show both, and some
+// schemes join fields with & and =.
+func nameFits(name string) bool {
+	return utf8.RuneCountInString(name) <= 60 && !strings.ContainsFunc(name, func(r rune) bool {
+		return strings.ContainsRune("&=<>%", r) || r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	})
 }
 
 func (v *validator) accounts(c *Config) {
@@ -273,7 +305,7 @@ func (v *validator) accounts(c *Config) {
 		}
 		v.network(at+".network", a.Network, c.Environment)
 		v.queryRule(at+".query_before_paid", a)
-		if a.Settings == nil {
+		if a.Settings.node == nil {
 			v.add(at+".settings", "required: the adapter's own settings")
 		}
 	}
@@ -334,7 +366,9 @@ func (v *validator) clients(c *Config) {
 			v.add(at+".return_prefixes", "required: where the citizen's browser may be sent back to")
 		}
 		for j, p := range cl.ReturnPrefixes {
-			v.returnPrefix(fmt.Sprintf("%s.return_prefixes[%d]", at, j), p, c.Environment)
+			if c.Environment == Production && !strings.HasPrefix(p, "https://") {
+				v.add(fmt.Sprintf("%s.return_prefixes[%d]", at, j), "production needs https")
+			}
 		}
 		if cl.Webhook != nil {
 			v.webhook(at+".webhook", cl.Webhook, c.Environment)
@@ -361,18 +395,6 @@ func (v *validator) clientKey(at string, k *ClientKey, seen map[string]bool) {
 	}
 }
 
-func (v *validator) returnPrefix(at, prefix string, e Environment) {
-	u, err := url.Parse(prefix)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(prefix, "\\ "):
-		v.add(at, "want scheme, host and path, such as https://pay.taipei/result")
-	case u.Scheme == "https":
-	case u.Scheme == "http" && e != Production && isLoopback(u.Hostname()):
-	default:
-		v.add(at, "want https (http only on loopback, outside production)")
-	}
-}
-
 func (v *validator) webhook(at string, w *Webhook, e Environment) {
 	u, err := url.Parse(w.URL)
 	switch {
@@ -384,21 +406,27 @@ func (v *validator) webhook(at string, w *Webhook, e Environment) {
 		v.add(at+".url", "want https (http only with network: loopback, outside production)")
 	}
 	v.network(at+".network", w.Network, e)
-	keys := w.Keys
-	switch {
-	case (len(w.Keys) > 0) == (w.KeysFile != ""):
+	if (len(w.Keys) > 0) == (w.KeysFile != "") {
 		v.add(at+".keys", "want exactly one of keys and keys_file")
 		return
-	case w.KeysFile != "":
-		keys = strings.Fields(v.oneOf(at+".keys", "", w.KeysFile, ""))
+	}
+	var keys []string
+	for _, k := range w.Keys {
+		keys = append(keys, string(k.Reveal()))
+	}
+	if w.KeysFile != "" {
+		keys = strings.Fields(string(v.oneOf(at+".keys", Secret{}, w.KeysFile, "").Reveal()))
 	}
 	for i, k := range keys {
 		s, err := signing.ParseWebhookSigner(k)
-		if err != nil {
+		switch {
+		case err != nil:
 			v.add(at+".keys", "key %d: %s", i+1, err)
-			continue
+		case e == Production && s.Published():
+			v.add(at+".keys", "key %d: everybody can read this key in public documents and sign with it: make one of your own for production", i+1)
+		default:
+			w.Signers = append(w.Signers, s)
 		}
-		w.Signers = append(w.Signers, s)
 	}
 }
 
@@ -409,9 +437,4 @@ func reason(err error) error {
 		return p.Err
 	}
 	return err
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || (err == nil && ip.IsLoopback())
 }

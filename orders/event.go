@@ -128,7 +128,7 @@ type AttemptDocument struct {
 
 // Document is the order as clients see it. checkoutURL is the address of its checkout
 // page while the order is payable, and empty when it is not: then neither redirect nor
-// checkout_url is offered.
+// checkout_url is offered, nor are they for an attempt that is over.
 func (o *Order) Document(checkoutURL string) Document {
 	d := Document{
 		OrderNo: o.No, ClientReference: o.ClientReference, Status: o.State.String(), Version: o.Version,
@@ -140,13 +140,9 @@ func (o *Order) Document(checkoutURL string) Document {
 		Lines: []LineDocument{}, Surplus: []SurplusDocument{}, Attempts: []AttemptDocument{},
 		CreatedAt: stamp(o.CreatedAt), ExpiresAt: stamp(o.ExpiresAt),
 	}
-	if checkoutURL != "" {
-		d.CheckoutURL = &checkoutURL
-		switch a := o.Current(); {
-		case a.Abandoned || a.State.Ended():
-		case a.Redirect != nil:
-			d.Redirect = a.Redirect
-		default: // signed at the click
+	if a := o.Current(); checkoutURL != "" && !a.Abandoned && !a.State.Ended() {
+		d.CheckoutURL, d.Redirect = &checkoutURL, a.Redirect
+		if a.Redirect == nil { // signed at the click
 			d.Redirect = &Redirect{Method: "GET", URL: checkoutURL}
 		}
 	}

@@ -116,7 +116,7 @@ func TestDocumentRedirect(t *testing.T) {
 			if !reflect.DeepEqual(d.Redirect, c.want) {
 				t.Errorf("redirect %+v, want %+v", d.Redirect, c.want)
 			}
-			if (d.CheckoutURL == nil) != (c.url == "") || d.CheckoutURL != nil && *d.CheckoutURL != c.url {
+			if (d.CheckoutURL == nil) != (c.want == nil) || d.CheckoutURL != nil && *d.CheckoutURL != c.url {
 				t.Errorf("checkout_url %v, want %q", d.CheckoutURL, c.url)
 			}
 		})

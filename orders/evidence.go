@@ -3,6 +3,7 @@ package orders
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"sort"
 	"time"
 
@@ -29,8 +30,16 @@ const (
 	PurposeNone          Purpose = ""
 	PurposeLife          Purpose = "life"           // while the order may be paid
 	PurposeAfterDeadline Purpose = "after_deadline" // to end an attempt
-	PurposeBeforePaid    Purpose = "before_paid"    // a notice that may not stand alone
 )
+
+// PurposeBeforePaid asks about a notice that may not stand alone, evidence by its id.
+func PurposeBeforePaid(evidence string) Purpose { return Purpose("before_paid " + evidence) }
+
+// PurposeDoubt asks what became of a call.
+func PurposeDoubt(c *Call) Purpose { return Purpose(fmt.Sprintf("doubt %s %d", c.Op, c.Ordinal)) }
+
+// HintSpacing is how often messages that prove nothing may cause a query of one attempt.
+const HintSpacing = time.Minute
 
 // Evidence is one thing that was said of an attempt, with the bytes it was said in.
 type Evidence struct {
@@ -41,6 +50,7 @@ type Evidence struct {
 	Nonce      string // of the delivery, unique per account; empty where there is none
 	Fact       *Fact  // nil: a hint, which carries no state and no amount
 	NeedsQuery bool   // a paid fact that may not stand alone
+	Ask        bool   // the provider is to be asked, whatever the fact makes of the attempt
 	ReceivedAt time.Time
 	Raw        Raw
 }

@@ -83,13 +83,13 @@ func (f *Fate) fact(a *Attempt, e *Evidence) {
 		return
 	}
 	f.Verdict = VerdictNoChange
+	a.learn(fact)
 	if fact.State <= a.State {
 		return
 	}
 	f.Verdict = VerdictApplied
 	before := a.State
 	a.State = fact.State
-	a.learn(fact)
 	switch fact.State {
 	case AttemptPaid:
 		f.paid(a, before, e.ReceivedAt)
@@ -101,23 +101,27 @@ func (f *Fate) fact(a *Attempt, e *Evidence) {
 	}
 }
 
-// learn keeps what the fact tells beside the state.
+// learn keeps what a fact tells beside the state: all of a newer state's, and what a fact
+// that moves nothing adds to what is known. Later calls to the provider need the references.
 func (a *Attempt) learn(fact *Fact) {
+	newer := fact.State > a.State
 	if len(fact.Refs) > 0 {
-		refs := maps.Clone(a.Refs)
-		if refs == nil {
-			refs = map[string]string{}
+		refs := map[string]string{}
+		first, second := fact.Refs, a.Refs
+		if newer {
+			first, second = second, first
 		}
-		maps.Copy(refs, fact.Refs)
+		maps.Copy(refs, first)
+		maps.Copy(refs, second)
 		a.Refs = refs
 	}
-	if fact.ProviderTradeNo != "" {
+	if fact.ProviderTradeNo != "" && (newer || a.ProviderTradeNo == "") {
 		a.ProviderTradeNo = fact.ProviderTradeNo
 	}
-	if fact.Method != "" {
+	if fact.Method != "" && (newer || a.Method == "") {
 		a.Method = fact.Method
 	}
-	if fact.State == AttemptPaid {
+	if fact.State == AttemptPaid && a.PaidAt.IsZero() {
 		a.PaidAt = fact.PaidAt
 	}
 }

@@ -166,7 +166,7 @@ func TestFoldRules(t *testing.T) {
 			verdict: orders.VerdictNeedsQuery, attempts: one(pending), holder: orderNo,
 		}},
 		{name: "the query answers paid", steps: []step{but(func(e *orders.Evidence) { e.NeedsQuery = true }), but(func(e *orders.Evidence) {
-			e.Source, e.Purpose = orders.SourceQuery, orders.PurposeBeforePaid
+			e.Source, e.Purpose = orders.SourceQuery, orders.PurposeBeforePaid("1")
 		})}, want: end{
 			verdict: orders.VerdictApplied, attempts: one(paid), state: orders.OrderPaid, events: types(orders.EventPaid), holder: orderNo, payer: orderNo,
 		}},

@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"slices"
 	"time"
 
 	"pay.taipei/gateway/money"
@@ -87,7 +88,7 @@ func (s Surplus) ID() string { return string(s.Attempt) + "-" + s.BillNo }
 // Op is a kind of request to a provider.
 type Op string
 
-// The operations that have call rows. A create moves no money.
+// The operations that have call rows. A create moves no money. Refunds are not made yet.
 const (
 	OpCreate  Op = "create"
 	OpConfirm Op = "confirm"
@@ -144,25 +145,40 @@ func (o *Order) Attempt(no AttemptNo) *Attempt {
 }
 
 // Doubt says whether a money call has no outcome yet: nobody knows whether the money
-// moved. Only evidence on its attempt closes it: paid, failed, or the provider's own
-// expiry.
+// moved.
 func (o Order) Doubt() bool {
-	for _, c := range o.Calls {
-		if !c.Op.movesMoney() || (c.Outcome != OutcomeOpen && c.Outcome != OutcomeUnknown) {
-			continue
-		}
-		if a := o.Attempt(c.Attempt); a != nil && a.State != AttemptPaid && a.State != AttemptFailed && a.State != AttemptExpired {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(o.Attempts, func(a Attempt) bool { return o.DoubtAbout(a.No) != nil })
 }
 
-// Payable says whether the order may take the citizen to a provider now: open, not
-// frozen, unexpired, and holding all of its bills, none of them paid.
+// DoubtAbout is the money call of an attempt that has no outcome, or nil. Evidence on the
+// attempt closes a confirm: paid, failed, or the provider's own expiry. That the payer
+// cancelled does not: the money may have moved before.
+func (o *Order) DoubtAbout(no AttemptNo) *Call {
+	for i := range o.Calls {
+		c := &o.Calls[i]
+		if c.Attempt != no || !c.Op.movesMoney() || (c.Outcome != OutcomeOpen && c.Outcome != OutcomeUnknown) {
+			continue
+		}
+		if a := o.Attempt(no); a.State != AttemptPaid && a.State != AttemptFailed && a.State != AttemptExpired {
+			return c
+		}
+	}
+	return nil
+}
+
+// Openable says whether the newest attempt may take the citizen to its provider now. Not checked:
+// whether the provider takes the same number again.
+func (b Book) Openable(now time.Time) bool {
+	a := b.Order.Current()
+	unmade := a.Redirect == nil && slices.ContainsFunc(b.Order.Calls, func(c Call) bool { return c.Attempt == a.No && c.Op == OpCreate })
+	return b.Payable(now) && !a.Abandoned && !a.State.Ended() && !unmade
+}
+
+// Payable says whether the order may be paid with a new page, confirm or attempt now: open,
+// not frozen, in no doubt, unexpired, and holding all of its bills, none of them paid.
 func (b Book) Payable(now time.Time) bool {
 	o := &b.Order
-	if o.State != OrderOpen || o.Review || !now.Before(o.ExpiresAt) {
+	if o.State != OrderOpen || o.Review || o.Doubt() || !now.Before(o.ExpiresAt) {
 		return false
 	}
 	for _, l := range o.Lines {

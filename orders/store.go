@@ -37,7 +37,8 @@ type Placer interface {
 	// Resume takes over the order of a request that died: only while its key is running,
 	// its lease dead and its fingerprint the same, else ErrKeyTaken. The
 	// attempts that may have left us are abandoned but watched, the bills are held again
-	// and next's attempt is added with an open create call. When another order has
+	// and next's attempt is added with an open create call; an attempt of which it is proven that
+	// no byte left us is tried again instead. When another order has
 	// taken or paid a bill meanwhile, the order is cancelled, conflict's bytes become the key's
 	// stored answer, and the *BillError is returned.
 	Resume(ctx context.Context, r Resumption) (Order, int64, error)
@@ -48,7 +49,8 @@ type Placer interface {
 
 	// FinishCreate commits the outcome of a create call, and the answer when there is
 	// one; without an answer the key's lease ends at once, so that the same request may
-	// be sent again. ErrFenced when another took over: then nothing is written.
+	// be sent again. An order that is not payable any more, because a bill was paid meanwhile, gets
+	// no redirect: its attempt is abandoned. ErrFenced when another took over: then nothing is written.
 	FinishCreate(ctx context.Context, f CreateFinish) (Order, error)
 }
 
@@ -110,36 +112,37 @@ type Folder interface {
 	// effect was never applied is folded again. ErrNonceReused when the account's nonce
 	// was seen with another digest; a nonce seen with the same digest is a repeat.
 	// Evidence of an unknown attempt is kept as an orphan.
+	//
+	// In the same transaction the provider's query becomes due when it has to be asked about an attempt
+	// that is not paid: at once for a fact (Ask, VerdictNeedsQuery), and for a hint no sooner than HintSpacing
+	// after the last query. A query that is due earlier stays so. What answers a query causes none.
 	Apply(ctx context.Context, e Evidence) (Applied, error)
 
 	// Refuse keeps an inauthentic callback for audit. It moves nothing. The full body is
 	// kept for keepPerMinute refusals per account and minute; above that they are only counted.
 	Refuse(ctx context.Context, r Refusal) error
 
-	// Hand commits that an attempt's redirect is about to leave: only while the order is
-	// payable, rechecked under the locks of order and bills, else ErrNotPayable. An
-	// intent attempt becomes pending. A repeat changes nothing.
-	Hand(ctx context.Context, no OrderNo, attempt AttemptNo, now time.Time) (Order, error)
+	// Hand commits that the newest attempt's redirect is about to leave: only while it is
+	// openable, rechecked under the locks of order and bills, else ErrNotPayable. An
+	// intent attempt becomes pending. A redirect that has left may leave again only when the
+	// provider takes the same number again, which again says; a repeat changes nothing.
+	Hand(ctx context.Context, no OrderNo, attempt AttemptNo, again bool, now time.Time) (Order, error)
 
-	// ClaimCall commits that a money call is about to be sent. ErrNotPayable when the order
-	// is not payable (confirm only); ErrCallExists unless every earlier call of that
-	// operation is proven not sent.
-	ClaimCall(ctx context.Context, attempt AttemptNo, op Op, now time.Time) (Call, error)
+	// ClaimConfirm commits that a confirm is about to be sent. ErrCallExists unless every earlier
+	// confirm of the attempt is proven not sent; ErrNotPayable when the order is not payable, also
+	// because another attempt's confirm is in doubt.
+	ClaimConfirm(ctx context.Context, attempt AttemptNo, now time.Time) (Call, error)
 
 	// FinishCall commits the outcome of a claimed call. An outcome once known stays; unknown
 	// may still become done or refused, never not sent.
 	FinishCall(ctx context.Context, c Call) error
-
-	// Due asks that an attempt be queried no later than at, but not within spacing of
-	// its last query. It never delays a query that is due earlier.
-	Due(ctx context.Context, attempt AttemptNo, at time.Time, spacing time.Duration) error
 }
 
 // Applied tells what Apply did.
 type Applied struct {
 	Verdict Verdict
 	Repeat  bool  // the evidence was known
-	Moved   bool  // a state rose
+	Moved   bool  // a state rose, or the attempt learnt something
 	Order   Order // as committed; the zero value for an orphan
 	Events  []EventType
 	Why     string // for VerdictReview: which fields differ
@@ -197,19 +200,22 @@ type Gauges struct {
 // Sweep is the part of the Store that hands out background work, one claimed unit at a
 // time: a claim holds for a lease, and work whose lease has passed is handed out again.
 type Sweep interface {
-	// ClaimQuery claims the attempt whose query is due first; ErrNothing when none is.
-	ClaimQuery(ctx context.Context, now time.Time, lease time.Duration) (QueryWork, error)
+	// ClaimQuery claims the attempt at an account whose query is due first; ErrNothing when none is.
+	ClaimQuery(ctx context.Context, account string, now time.Time, lease time.Duration) (QueryWork, error)
 	// FinishQuery ends a claim and says when to ask next; the zero time: never again.
 	FinishQuery(ctx context.Context, w QueryWork, now, next time.Time) error
 
-	// SettleNext settles one order that time alone may end; ErrNothing when none is due.
+	// SettleNext settles one order that time alone may end; ErrNothing when none is due. An order
+	// that waits for evidence is returned as it is and looked at again in a minute.
 	SettleNext(ctx context.Context, now time.Time) (Order, error)
 
 	// ClaimOrphan claims one piece of unapplied orphan evidence received after since, at most once a minute
 	// each; ErrNothing when none is due. Apply it again.
 	ClaimOrphan(ctx context.Context, now, since time.Time) (Evidence, error)
 
-	// NextDue is when the next query, settlement or orphan becomes due; the zero time: nothing waits.
+	// NextQuery is when the next query at an account becomes due; the zero time: none waits.
+	NextQuery(ctx context.Context, account string) (time.Time, error)
+	// NextDue is when the next settlement or orphan becomes due; the zero time: nothing waits.
 	NextDue(ctx context.Context) (time.Time, error)
 }
 
@@ -217,8 +223,10 @@ type Sweep interface {
 type QueryWork struct {
 	Order   Order
 	Attempt AttemptNo
-	Asked   int // how often before
+	Asked   int // how often since somebody last wanted to know
 	Fence   int64
+	// Unproven is the id of paid evidence on the attempt that may not stand alone; empty: there is none.
+	Unproven string
 }
 
 // DeliveryState is how far an event is on its way to the client.

@@ -7,7 +7,8 @@ import (
 )
 
 // Descriptor is what a provider is, as a value: read by the router, the
-// directory, the pay page and the conformance kit.
+// directory, the pay page and the conformance kit. The kit alone reads AmountUnit,
+// PayeeField, PayerField and Docs: they make an author look these up.
 type Descriptor struct {
 	Name     string // the adapter's package, config key, URL segment and metric label
 	NameZH   string

@@ -49,6 +49,20 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
+// A cause never speaks for the error that wraps it: else a confirm whose outcome is
+// unknown could be sent twice.
+func TestKindOfOutermost(t *testing.T) {
+	for _, kind := range []providers.Kind{providers.OutcomeUnknown, providers.Declined, providers.Untrusted} {
+		err := fmt.Errorf("confirm: %w", &providers.Error{Kind: kind, Err: &providers.Error{Kind: providers.Unavailable}})
+		if got := providers.KindOf(err); got != kind {
+			t.Errorf("%s around unavailable reads as %s", kind, got)
+		}
+	}
+	if got := providers.KindOf(fmt.Errorf("bare: %w", providers.RateLimited)); got != providers.RateLimited {
+		t.Errorf("a bare kind reads as %s", got)
+	}
+}
+
 // What nobody classified may have been carried out.
 func TestKindOfIsCautious(t *testing.T) {
 	var zero providers.Kind

@@ -111,7 +111,7 @@ type CreateRequest struct {
 type Created struct {
 	Redirect   Redirect
 	Refs       map[string]string
-	ValidUntil time.Time // zero: as long as the order
+	ValidUntil time.Time // zero: as long as the order; only tests read it, the router goes by Descriptor.RedirectLife
 }
 
 // Redirect sends a browser to the provider.
@@ -217,20 +217,24 @@ type Snapshot struct {
 	PaidAt          time.Time // zero unless paid
 	ProviderTradeNo string    // the transaction number shown to citizens
 	Next            NextStep
-	Unmapped        string // a provider code this adapter does not know; counted, never believed
-	Refunds         []RefundFact
-	RefundsComplete bool // Refunds lists every refund of this attempt
+	Unmapped        string       // a provider code this adapter does not know; counted, never believed
+	Refunds         []RefundFact // read by adapters' tests only, as long as the router makes no refunds
+	RefundsComplete bool         // Refunds lists every refund of this attempt
 	Refs            map[string]string
+	Raw             []byte // of an answer to our question, as it came: kept for audit. Empty in notices, which are kept whole
 }
 
 // Notice is a message from the provider's side: a fact when Snapshot is set, a
 // hint that only causes a query when it is nil.
+//
+// The router reads AttemptNo, Nonce, Refs and Snapshot. Nothing reads IssuedAt, KeyID and
+// Pointer yet but adapters' tests: the raw message is kept, and it has them all.
 type Notice struct {
 	AttemptNo string
-	Nonce     string // unique per delivery where the scheme has one
-	IssuedAt  time.Time
-	KeyID     string
-	Pointer   string
+	Nonce     string    // unique per delivery where the scheme has one
+	IssuedAt  time.Time // the stamp that the adapter judged; zero where the scheme has none
+	KeyID     string    // the key that verified it
+	Pointer   string    // goes back into Query as AttemptRef.Pointer, as it came
 	Refs      map[string]string
 	Snapshot  *Snapshot
 }

@@ -29,11 +29,15 @@ func (r *Router) Checkout(ctx context.Context, payToken string) (orders.Checkout
 		return c, err
 	}
 	account, ok := r.accounts[o.Current().Account]
-	if !ok || !book.Payable(r.d.Now()) || !openable(o.Current(), account.Provider.Describe()) {
+	if !ok || !book.Openable(r.d.Now()) {
+		return c, nil
+	}
+	d := account.Provider.Describe()
+	if !o.Current().HandedAt.IsZero() && !again(d) {
 		return c, nil
 	}
 	leaving := o.Current().Redirect
-	if d := account.Provider.Describe(); !d.ServerCreate {
+	if !d.ServerCreate {
 		signing, cancel := context.WithTimeout(ctx, signDeadline)
 		created, err := account.Provider.Create(signing, r.request(o))
 		cancel()
@@ -43,25 +47,19 @@ func (r *Router) Checkout(ctx context.Context, payToken string) (orders.Checkout
 		leaving = redirect(created.Redirect)
 	}
 	// The clock is read anew: the order may have ended while its redirect was made.
-	if _, err := r.d.Store.Hand(ctx, no, o.Current().No, r.d.Now()); err != nil {
+	if _, err := r.d.Store.Hand(ctx, no, o.Current().No, again(d), r.d.Now()); err != nil {
 		if errors.Is(err, orders.ErrNotPayable) {
 			return c, nil
 		}
 		return c, err
 	}
 	r.d.Wake()
-	c.Redirect, c.FormOrigins = leaving, account.Provider.Describe().FormOrigins
+	c.Redirect, c.FormOrigins = leaving, d.FormOrigins
 	return c, nil
 }
 
-// openable says whether an attempt may be sent to its provider by a click: the first
-// time, or again where the provider takes the same number again.
-func openable(a *orders.Attempt, d providers.Descriptor) bool {
-	if a.Abandoned || a.State.Ended() {
-		return false
-	}
-	if d.ServerCreate {
-		return a.Redirect != nil
-	}
-	return a.HandedAt.IsZero() || d.Reopen == providers.ReopenReuse
+// again says whether an attempt may be sent to its provider a second time: where the provider
+// takes the same number again, and where the page is one that the provider itself has made.
+func again(d providers.Descriptor) bool {
+	return d.ServerCreate || d.Reopen == providers.ReopenReuse
 }

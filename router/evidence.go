@@ -4,27 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"sort"
 	"strings"
-	"time"
 
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/providers"
 )
 
-// hintSpacing is how often the same attempt may cause a query by messages that prove nothing.
-const hintSpacing = time.Minute
-
 // Notice applies a callback that its adapter has authenticated and says how to
 // acknowledge it. Accepted means that it is on disk. It returns an error with
 // RetryLater, so that the provider sends it again.
 func (r *Router) Notice(ctx context.Context, account string, n providers.Notice, raw providers.RawCallback) (providers.Verdict, error) {
+	if n.Snapshot == nil {
+		return r.hint(ctx, account, n, raw)
+	}
 	e := orders.Evidence{
 		Source: orders.SourceCallback, Account: account, AttemptNo: orders.AttemptNo(n.AttemptNo), Nonce: n.Nonce,
-		Fact: r.fact(account, n.Snapshot), ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw),
+		Fact: r.fact(account, n.Snapshot, n.Refs), Ask: n.Snapshot.Next == providers.NextConfirm, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw),
 	}
-	applied, err := r.apply(ctx, e)
+	_, err := r.apply(ctx, e)
 	switch {
 	case errors.Is(err, orders.ErrNonceReused):
 		r.d.Log.Error("callback refused: nonce reused with another meaning", "account", account, "attempt_no", n.AttemptNo)
@@ -35,15 +35,46 @@ func (r *Router) Notice(ctx context.Context, account string, n providers.Notice,
 	case err != nil:
 		return providers.RetryLater, err
 	}
-	wantsQuery := applied.Verdict == orders.VerdictHint || applied.Verdict == orders.VerdictNeedsQuery ||
-		(n.Snapshot != nil && n.Snapshot.Next == providers.NextConfirm)
-	if wantsQuery && applied.Verdict != orders.VerdictOrphan {
-		if err := r.d.Store.Due(ctx, e.AttemptNo, r.d.Now(), hintSpacing); err != nil {
-			return providers.RetryLater, err
-		}
-		r.d.Wake()
+	return providers.Accepted, nil
+}
+
+// hint takes a message that proves nothing: it only makes us ask. The attempt is the one it names, or that of its
+// callback URL. About no attempt of ours it is kept for audit and acknowledged like any other, so that nobody
+// learns which attempts exist and nobody fills the list of orphans.
+func (r *Router) hint(ctx context.Context, account string, n providers.Notice, raw providers.RawCallback) (providers.Verdict, error) {
+	no := orders.AttemptNo(n.AttemptNo)
+	var err error
+	if no == "" {
+		no, err = r.d.Store.AttemptByToken(ctx, raw.Token)
+	}
+	if err == nil {
+		_, err = r.attemptOf(ctx, no)
+	}
+	switch {
+	case errors.Is(err, orders.ErrNotFound):
+		err = r.Refuse(ctx, account, "a hint about no attempt of ours", raw)
+	case err == nil:
+		_, err = r.apply(ctx, orders.Evidence{
+			Source: orders.SourceCallback, Account: account, AttemptNo: no, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw),
+		})
+	}
+	if err != nil {
+		return providers.RetryLater, err
 	}
 	return providers.Accepted, nil
+}
+
+// attemptOf reads an attempt with its order.
+func (r *Router) attemptOf(ctx context.Context, no orders.AttemptNo) (orders.Order, error) {
+	orderNo, ok := no.Order()
+	if !ok {
+		return orders.Order{}, orders.ErrNotFound
+	}
+	o, err := r.d.Store.Order(ctx, orderNo)
+	if err == nil && o.Attempt(no) == nil {
+		err = orders.ErrNotFound
+	}
+	return o, err
 }
 
 // Refuse keeps an inauthentic callback for audit. Nothing of it is believed.
@@ -51,42 +82,34 @@ func (r *Router) Refuse(ctx context.Context, account, reason string, raw provide
 	return r.d.Store.Refuse(ctx, orders.Refusal{Account: account, Reason: reason, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw)})
 }
 
-// Return takes note that the citizen's browser came back, and tells where to send it.
-// Unless the adapter proves that the provider signed the return, it is only a hint.
-func (r *Router) Return(ctx context.Context, token string, raw providers.RawCallback) (string, error) {
+// Return takes note that the citizen's browser came back, and tells where to send it. Unless the
+// adapter proves that the provider signed the return, and about this attempt, it is only a hint.
+func (r *Router) Return(ctx context.Context, token string, raw providers.RawCallback) (orders.OrderNo, string, error) {
 	no, err := r.d.Store.AttemptByToken(ctx, token)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	orderNo, ok := no.Order()
-	if !ok {
-		return "", orders.ErrNotFound
-	}
-	o, err := r.d.Store.Order(ctx, orderNo)
+	o, err := r.attemptOf(ctx, no)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	a := o.Attempt(no)
-	if a == nil {
-		return "", orders.ErrNotFound
-	}
-	e := orders.Evidence{Source: orders.SourceReturn, Account: a.Account, AttemptNo: no, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw)}
+	hint := orders.Evidence{Source: orders.SourceReturn, Account: a.Account, AttemptNo: no, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw)}
+	e := hint
 	if d, ok := r.Decoder(a.Account); ok {
-		if n, err := d.DecodeCallback(raw); err == nil && n.Snapshot != nil {
-			e.AttemptNo, e.Nonce, e.Fact = orders.AttemptNo(n.AttemptNo), n.Nonce, r.fact(a.Account, n.Snapshot)
+		if n, err := d.DecodeCallback(raw); err == nil && n.Snapshot != nil && n.AttemptNo == string(no) {
+			e.Nonce, e.Fact, e.Ask = n.Nonce, r.fact(a.Account, n.Snapshot, n.Refs), true
 		}
 	}
-	// A nonce that was seen with another meaning makes the return worth no more than a hint.
-	if _, err := r.apply(ctx, e); err != nil && !errors.Is(err, orders.ErrNonceReused) {
-		return "", err
+	_, err = r.apply(ctx, e)
+	if errors.Is(err, orders.ErrNonceReused) {
+		_, err = r.apply(ctx, hint)
 	}
-	if a.State < orders.AttemptPaid {
-		if err := r.d.Store.Due(ctx, no, r.d.Now(), hintSpacing); err != nil {
-			return "", err
-		}
-		r.d.Wake()
+	if err != nil {
+		return o.No, "", err
 	}
-	return returnURL(&o)
+	to, err := returnURL(&o)
+	return o.No, to, err
 }
 
 // apply commits evidence and tells the meters and the log.
@@ -113,9 +136,7 @@ func (r *Router) apply(ctx context.Context, e orders.Evidence) (orders.Applied, 
 	for _, t := range applied.Events {
 		r.d.Meter.OrderMoved(strings.TrimPrefix(string(t), "order."))
 	}
-	if len(applied.Events) > 0 {
-		r.d.Wake()
-	}
+	r.d.Wake() // there may be something to tell, or to ask
 	return applied, nil
 }
 
@@ -133,23 +154,25 @@ func (r *Router) needsQuery(ctx context.Context, e *orders.Evidence) (bool, erro
 	}
 	o, err := r.d.Store.Order(ctx, no)
 	if errors.Is(err, orders.ErrNotFound) {
-		return false, nil
+		return true, nil // it may be committed before the evidence is
 	}
 	return rule.applies(&o), err
 }
 
-// fact turns what an adapter read into what orders can fold; nil stays nil.
-func (r *Router) fact(account string, s *providers.Snapshot) *orders.Fact {
-	if s == nil {
-		return nil
-	}
+// fact turns what an adapter read into what orders can fold, with the references that came beside it.
+func (r *Router) fact(account string, s *providers.Snapshot, beside map[string]string) *orders.Fact {
 	if s.Unmapped != "" {
 		r.d.Meter.UnmappedCode(account)
 		r.d.Log.Warn("provider code not known: counted as pending", "account", account, "code", s.Unmapped)
 	}
+	refs := s.Refs
+	if len(beside) > 0 {
+		refs = maps.Clone(beside)
+		maps.Copy(refs, s.Refs)
+	}
 	return &orders.Fact{
 		State: attemptState(s.State), Amount: s.Amount, PayeeMemberID: s.MerchantRef, Environment: string(s.Environment),
-		Method: s.Method, PaidAt: s.PaidAt, ProviderTradeNo: s.ProviderTradeNo, Refs: s.Refs,
+		Method: s.Method, PaidAt: s.PaidAt, ProviderTradeNo: s.ProviderTradeNo, Refs: refs,
 	}
 }
 
@@ -198,8 +221,9 @@ func returnURL(o *orders.Order) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("router: return url of order %s: %w", o.No, err)
 	}
-	q := u.Query()
-	q.Set("order_no", string(o.No))
-	u.RawQuery = q.Encode()
+	if u.RawQuery != "" {
+		u.RawQuery += "&" // the client's own query stays as it is
+	}
+	u.RawQuery += "order_no=" + string(o.No)
 	return u.String(), nil
 }

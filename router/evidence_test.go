@@ -3,6 +3,7 @@ package router_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +69,7 @@ func TestNoticeIsAcceptedAfterTheCommit(t *testing.T) {
 	}{
 		"evidence not written": {"Apply", &paid, router.QueryRule{Never: true}},
 		"order not read":       {"Order", &paid, router.QueryRule{}},
-		"query not due":        {"Due", nil, router.QueryRule{Never: true}},
+		"hint not written":     {"Apply", nil, router.QueryRule{Never: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, rule(test.rule))
@@ -163,7 +164,6 @@ func TestOrphan(t *testing.T) {
 	}{
 		"fact":             {&paidSaid, router.QueryRule{Never: true}, "paid paid", false},
 		"fact to be asked": {&paidSaid, router.QueryRule{}, "open pending", true},
-		"hint":             {nil, router.QueryRule{Never: true}, "open pending", true},
 		"awaits confirm":   {&pending, router.QueryRule{Never: true}, "open pending", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -289,6 +289,108 @@ func TestQueryBeforePaid(t *testing.T) {
 		w.work(w.QueryStep)
 		w.wantStates(o.No, "open failed")
 	})
+	t.Run("committed meanwhile", func(t *testing.T) {
+		w := newWorld(t, rule(router.QueryRule{}))
+		o := w.placed("form")
+		w.store.before = func(verb string) error {
+			if verb == "Order" {
+				return orders.ErrNotFound
+			}
+			return nil
+		}
+		w.paidNotice(&o, "n1")
+		w.store.healed()
+		w.wantStates(o.No, "open pending")
+		w.form.query = paid
+		w.work(w.QueryStep)
+		w.wantStates(o.No, "paid paid")
+	})
+}
+
+// A provider that has said paid is asked until it repeats that, in whatever the meantime it answers.
+func TestUnprovenIsAskedAbout(t *testing.T) {
+	for name, answer := range map[string]func(int, providers.AttemptRef) (providers.Snapshot, error){
+		"pending":   always(providers.Snapshot{}, nil),
+		"not found": always(providers.Snapshot{}, kindError(providers.NotFound)),
+		"expired":   always(providers.Snapshot{State: providers.Expired}, nil),
+		"no answer": always(providers.Snapshot{}, kindError(providers.Unavailable)),
+	} {
+		for when, at := range map[string]time.Duration{"in life": 0, "after the end": life + grace + time.Minute} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				w := newWorld(t, rule(router.QueryRule{}))
+				o := w.placed("form")
+				w.at(at)
+				w.form.query = func(n int, ref providers.AttemptRef) (providers.Snapshot, error) {
+					if n > 3 {
+						return paid(n, ref)
+					}
+					return answer(n, ref)
+				}
+				w.paidNotice(&o, "n1")
+				want := []time.Duration{at, at + spacing, at + 3*spacing, at + 7*spacing}
+				if got := w.asks(w.form, 4); !slices.Equal(got, want) {
+					t.Errorf("asked at %v, want %v", got, want)
+				}
+				if now := w.read(o.No); now.State != orders.OrderPaid {
+					t.Errorf("order %s", w.states(o.No))
+				}
+				if n := w.number("SELECT COUNT(*) FROM evidence WHERE applied_ms IS NULL"); n != 0 {
+					t.Errorf("%d pieces of evidence wait", n)
+				}
+				w.quiet(w.form)
+			})
+		}
+	}
+}
+
+// A hint may name no attempt; its callback URL does. About nobody it moves nothing and leaves no orphan.
+func TestHintByToken(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("form")
+	for token, asks := range map[string]int{o.Current().Token: 1, "nobody's": 0, "": 0} {
+		before := len(w.form.queries)
+		raw := w.raw("?")
+		raw.Token = token
+		if v, err := w.Notice(t.Context(), "form-a", providers.Notice{}, raw); v != providers.Accepted || err != nil {
+			t.Errorf("token %q: verdict %d, %v", token, v, err)
+		}
+		w.work(w.QueryStep)
+		if got := len(w.form.queries) - before; got != asks {
+			t.Errorf("token %q: %d queries", token, got)
+		}
+	}
+	for _, no := range []string{"201706139999999901", "??"} {
+		if v, err := w.Notice(t.Context(), "form-a", providers.Notice{AttemptNo: no}, w.raw("?")); v != providers.Accepted || err != nil {
+			t.Errorf("%s: verdict %d, %v", no, v, err)
+		}
+	}
+	if orphans, audited := w.number("SELECT COUNT(*) FROM evidence WHERE verdict = 'orphan'"), w.number("SELECT COUNT(*) FROM refusals"); orphans != 0 || audited != 4 {
+		t.Errorf("%d orphans, %d kept for audit", orphans, audited)
+	}
+}
+
+// A fact is not throttled as hints are: a payer who has authorised waits for us.
+func TestAuthorisedIsAskedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("server")
+	if _, _, err := w.Return(t.Context(), o.Current().Token, w.raw("")); err != nil {
+		t.Fatal(err)
+	}
+	w.work(w.QueryStep)
+	w.clock.Advance(time.Second)
+	w.server.query = always(providers.Snapshot{Next: providers.NextConfirm, Refs: map[string]string{"tx": "9"}}, nil)
+	w.server.confirm = func(_ int, ref providers.AttemptRef) (providers.Snapshot, error) {
+		if ref.Refs["tx"] != "9" || ref.Refs["beside"] != "1" || ref.Refs["token"] == "" {
+			t.Errorf("confirmed with %v", ref.Refs)
+		}
+		return paidSnapshot(twd(40)), nil
+	}
+	n := providers.Notice{AttemptNo: string(o.Current().No), Nonce: "n1", Refs: map[string]string{"beside": "1"}, Snapshot: &providers.Snapshot{Next: providers.NextConfirm}}
+	if v, err := w.Notice(t.Context(), "server-a", n, w.raw("cb")); v != providers.Accepted || err != nil {
+		t.Fatalf("verdict %d, %v", v, err)
+	}
+	w.work(w.QueryStep)
+	w.wantStates(o.No, "paid paid")
 }
 
 // What a browser brings moves nothing unless the provider signed it.
@@ -312,12 +414,21 @@ func TestReturn(t *testing.T) {
 			s := paidSnapshot(twd(40))
 			return providers.Notice{AttemptNo: no, Nonce: "seen", Snapshot: &s}, nil
 		}, "open pending", true},
+		"signed, and its payer waits": {func(no string) (providers.Notice, error) {
+			return providers.Notice{AttemptNo: no, Nonce: "r1", Snapshot: &providers.Snapshot{Next: providers.NextConfirm}}, nil
+		}, "open pending", true},
+		"signed about another": {func(string) (providers.Notice, error) {
+			s := paidSnapshot(twd(40))
+			return providers.Notice{AttemptNo: "201706130000009901", Nonce: "r1", Snapshot: &s}, nil
+		}, "open pending", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			o := w.placed("form")
-			if _, err := w.notice(o.Current(), "seen", nil); err != nil {
-				t.Fatal(err)
+			for nonce, s := range map[string]*providers.Snapshot{"": nil, "seen": {}} {
+				if _, err := w.notice(o.Current(), nonce, s); err != nil {
+					t.Fatal(err)
+				}
 			}
 			w.work(w.QueryStep)
 			w.clock.Advance(time.Minute)
@@ -325,9 +436,9 @@ func TestReturn(t *testing.T) {
 				w.form.decode = func(providers.RawCallback) (providers.Notice, error) { return test.decode(string(o.Current().No)) }
 			}
 			for range 2 { // people press reload
-				to, err := w.Return(t.Context(), o.Current().Token, w.raw("status=paid"))
-				if want := "https://core.example/result?lang=zh&order_no=" + string(o.No); err != nil || to != want {
-					t.Errorf("goes to %q, %v, want %q", to, err, want)
+				no, to, err := w.Return(t.Context(), o.Current().Token, w.raw("status=paid"))
+				if want := "https://core.example/result?lang=zh&order_no=" + string(o.No); err != nil || to != want || no != o.No {
+					t.Errorf("%s goes to %q, %v, want %q", no, to, err, want)
 				}
 			}
 			w.wantStates(o.No, test.states)
@@ -342,13 +453,13 @@ func TestReturn(t *testing.T) {
 		o := w.placed("form")
 		for token, verb := range map[string]string{"nobody's": "", o.Current().Token: "Apply", o.Current().Token + "x": ""} {
 			w.store.failing(verb)
-			if _, err := w.Return(t.Context(), token, w.raw("")); !errors.Is(err, orders.ErrNotFound) && !errors.Is(err, orders.ErrUnavailable) {
+			if _, _, err := w.Return(t.Context(), token, w.raw("")); !errors.Is(err, orders.ErrNotFound) && !errors.Is(err, orders.ErrUnavailable) {
 				t.Errorf("token %q: %v", token, err)
 			}
 		}
-		for _, verb := range []string{"Order", "Due"} {
+		for _, verb := range []string{"Order", "Apply"} {
 			w.store.failing(verb)
-			_, err := w.Return(t.Context(), o.Current().Token, w.raw(""))
+			_, _, err := w.Return(t.Context(), o.Current().Token, w.raw(""))
 			wantErr(t, err, orders.ErrUnavailable)
 		}
 	})

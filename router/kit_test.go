@@ -31,6 +31,7 @@ const (
 	life    = 10 * time.Minute
 	grace   = 2 * time.Minute
 	spacing = 30 * time.Second
+	slowest = 10 * time.Minute
 	lease   = 30 * time.Second // of a request without an answer
 )
 
@@ -235,21 +236,16 @@ func (w *watched) Refuse(ctx context.Context, r orders.Refusal) error {
 	return err
 }
 
-func (w *watched) Hand(ctx context.Context, no orders.OrderNo, a orders.AttemptNo, now time.Time) (orders.Order, error) {
-	return run(w, "Hand", true, func() (orders.Order, error) { return w.Store.Hand(ctx, no, a, now) })
+func (w *watched) Hand(ctx context.Context, no orders.OrderNo, a orders.AttemptNo, again bool, now time.Time) (orders.Order, error) {
+	return run(w, "Hand", true, func() (orders.Order, error) { return w.Store.Hand(ctx, no, a, again, now) })
 }
 
-func (w *watched) ClaimCall(ctx context.Context, a orders.AttemptNo, op orders.Op, now time.Time) (orders.Call, error) {
-	return run(w, "ClaimCall", true, func() (orders.Call, error) { return w.Store.ClaimCall(ctx, a, op, now) })
+func (w *watched) ClaimConfirm(ctx context.Context, a orders.AttemptNo, now time.Time) (orders.Call, error) {
+	return run(w, "ClaimConfirm", true, func() (orders.Call, error) { return w.Store.ClaimConfirm(ctx, a, now) })
 }
 
 func (w *watched) FinishCall(ctx context.Context, c orders.Call) error {
 	_, err := run(w, "FinishCall", true, func() (struct{}, error) { return nothing(w.Store.FinishCall(ctx, c)) })
-	return err
-}
-
-func (w *watched) Due(ctx context.Context, a orders.AttemptNo, at time.Time, spacing time.Duration) error {
-	_, err := run(w, "Due", true, func() (struct{}, error) { return nothing(w.Store.Due(ctx, a, at, spacing)) })
 	return err
 }
 
@@ -261,8 +257,17 @@ func (w *watched) Book(ctx context.Context, no orders.OrderNo) (orders.Book, err
 	return run(w, "Book", false, func() (orders.Book, error) { return w.Store.Book(ctx, no) })
 }
 
-func (w *watched) ClaimQuery(ctx context.Context, now time.Time, lease time.Duration) (orders.QueryWork, error) {
-	return run(w, "ClaimQuery", true, func() (orders.QueryWork, error) { return w.Store.ClaimQuery(ctx, now, lease) })
+func (w *watched) ClaimQuery(ctx context.Context, account string, now time.Time, lease time.Duration) (orders.QueryWork, error) {
+	return run(w, "ClaimQuery", true, func() (orders.QueryWork, error) { return w.Store.ClaimQuery(ctx, account, now, lease) })
+}
+
+func (w *watched) NextQuery(ctx context.Context, account string) (time.Time, error) {
+	return run(w, "NextQuery", false, func() (time.Time, error) { return w.Store.NextQuery(ctx, account) })
+}
+
+func (w *watched) FinishQuery(ctx context.Context, q orders.QueryWork, now, next time.Time) error {
+	_, err := run(w, "FinishQuery", true, func() (struct{}, error) { return nothing(w.Store.FinishQuery(ctx, q, now, next)) })
+	return err
 }
 
 func (w *watched) SettleNext(ctx context.Context, now time.Time) (orders.Order, error) {
@@ -527,6 +532,21 @@ func (w *world) paidNotice(o *orders.Order, nonce string) {
 	if v, err := w.notice(o.Current(), nonce, &s); v != providers.Accepted || err != nil {
 		w.t.Fatalf("notice: verdict %d, %v", v, err)
 	}
+}
+
+// QueryStep is the step of the first account that has something to do, or the first that comes again.
+func (w *world) QueryStep(ctx context.Context) (time.Time, error) {
+	var first time.Time
+	for _, a := range w.config.Accounts {
+		next, err := w.Router.QueryStep(ctx, a.Name)
+		if err != nil || !next.After(w.clock.Now()) {
+			return next, err
+		}
+		if first.IsZero() || next.Before(first) {
+			first = next
+		}
+	}
+	return first, nil
 }
 
 // work runs a step until it finds nothing more to do now, and returns when to come again.

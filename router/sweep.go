@@ -20,86 +20,128 @@ const (
 	idleLook      = time.Minute // a look at the clock even if nothing seems due
 )
 
-// QueryStep asks the provider of the attempt that is due first what became of it, and
-// applies the answer. It does at most one claimed unit and says when to come again.
-func (r *Router) QueryStep(ctx context.Context) (time.Time, error) {
+// QueryStep asks the provider of the attempt at an account that is due first what became of
+// it, and applies the answer. It does at most one claimed unit and says when to come again.
+func (r *Router) QueryStep(ctx context.Context, account string) (time.Time, error) {
 	now := r.d.Now()
-	w, err := r.d.Store.ClaimQuery(ctx, now, sweepLease)
+	w, err := r.d.Store.ClaimQuery(ctx, account, now, sweepLease)
 	if errors.Is(err, orders.ErrNothing) {
-		return r.idle(ctx, now)
+		next, err := r.d.Store.NextQuery(ctx, account)
+		return idle(now, next, err)
 	}
 	if err != nil {
 		return now.Add(time.Second), err
 	}
-	a := w.Order.Attempt(w.Attempt)
-	account, ok := r.accounts[a.Account]
-	if !ok {
-		r.d.Log.Error("cannot ask: account is not configured any more", "account", a.Account, "attempt_no", string(a.No))
-		return now, r.d.Store.FinishQuery(ctx, w, now, now.Add(slowestAsking))
-	}
-	asked, err := r.ask(ctx, account, &w)
+	q := asking{Router: r, QueryWork: w, account: r.accounts[account]}
+	next, err := q.ask(ctx)
 	if err != nil {
 		return now.Add(time.Second), err
 	}
-	if asked.confirm {
-		if err := r.confirm(ctx, account, &w.Order, a); err != nil {
-			return now.Add(time.Second), err
-		}
+	if ctx.Err() != nil {
+		next = now // we are stopping: the next process asks at once
 	}
-	return now, r.d.Store.FinishQuery(ctx, w, r.d.Now(), asked.next)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	if err := r.d.Store.FinishQuery(ctx, w, r.d.Now(), next); err != nil {
+		return now.Add(time.Second), err
+	}
+	return now, nil
 }
 
-type asked struct {
-	next    time.Time // zero: never again
-	confirm bool
+// asking is one claimed query on its way.
+type asking struct {
+	*Router
+	orders.QueryWork
+	account Account
 }
 
-// ask makes one query and applies its answer.
-func (r *Router) ask(ctx context.Context, account Account, w *orders.QueryWork) (asked, error) {
-	a, d := w.Order.Attempt(w.Attempt), account.Provider.Describe()
-	deadline := w.Order.ExpiresAt.Add(d.Patience.Grace)
-	purpose := orders.PurposeLife
-	if !r.d.Now().Before(deadline) {
-		purpose = orders.PurposeAfterDeadline
-	}
+// ask makes one query, applies its answer, confirms what waits for it, and says when to ask
+// again; the zero time: never.
+func (q *asking) ask(ctx context.Context) (time.Time, error) {
+	a, d := q.Order.Attempt(q.Attempt), q.account.Provider.Describe()
 	callCtx, cancel := context.WithTimeout(ctx, patience(d))
-	snapshot, err := observed(r, account.Name, providers.OpQuery, func() (providers.Snapshot, error) {
-		return account.Provider.Query(callCtx, ref(&w.Order, a))
+	snapshot, err := observed(q.Router, q.account.Name, providers.OpQuery, func() (providers.Snapshot, error) {
+		return q.account.Provider.Query(callCtx, ref(&q.Order, a))
 	})
 	cancel()
-	e := orders.Evidence{Source: orders.SourceQuery, Purpose: purpose, Account: account.Name, AttemptNo: a.No, ReceivedAt: r.d.Now(), Raw: orders.Raw{Line: "query " + string(purpose)}}
+	e := orders.Evidence{
+		Source: orders.SourceQuery, Purpose: q.purpose(), Account: q.account.Name, AttemptNo: a.No, ReceivedAt: q.d.Now(),
+		Raw: orders.Raw{Line: "query " + string(q.purpose()), Body: snapshot.Raw},
+	}
 	switch {
 	case err == nil && d.AnswerAuth != providers.AnswerUnauthenticated:
-		e.Fact = r.fact(account.Name, &snapshot)
-	case err == nil:
-	case providers.KindOf(err) == providers.NotFound && purpose == orders.PurposeAfterDeadline && d.Patience.NotFoundFinal:
-		e.Fact = &orders.Fact{State: orders.AttemptExpired}
-	case providers.KindOf(err) == providers.NotFound && purpose == orders.PurposeLife: // the citizen has not arrived there yet
-		return asked{next: deadline}, nil
+		e.Fact = q.fact(q.account.Name, &snapshot, nil)
+	case err == nil: // what anybody may have answered proves nothing
+		return q.later(nil), nil
+	case providers.KindOf(err) != providers.NotFound || d.AnswerAuth == providers.AnswerUnauthenticated || q.mustKnow():
+		return q.again(err), nil
+	case !q.over(): // the citizen has not arrived there yet
+		return q.deadline(), nil
+	case !d.Patience.NotFoundFinal:
+		return q.again(err), nil
 	default:
-		return asked{next: r.soon(w, d)}, nil
+		e.Fact = &orders.Fact{State: orders.AttemptExpired}
 	}
-	applied, err := r.apply(ctx, e)
+	applied, err := q.apply(ctx, e)
 	if err != nil {
-		return asked{}, err
+		return time.Time{}, err
 	}
-	confirm := snapshot.Next == providers.NextConfirm
-	switch b := applied.Order.Attempt(a.No); {
-	case b.State == orders.AttemptPaid || (b.State.Ended() && purpose == orders.PurposeAfterDeadline):
-		return asked{}, nil
-	case purpose == orders.PurposeAfterDeadline || confirm || applied.Order.Doubt():
-		return asked{next: r.soon(w, d), confirm: confirm}, nil
+	q.Order = applied.Order
+	if a = q.Order.Attempt(q.Attempt); a.State == orders.AttemptPaid {
+		return time.Time{}, nil
 	}
-	return asked{next: deadline}, nil
+	if snapshot.Next == providers.NextConfirm {
+		return q.again(nil), q.confirm(ctx, q.account, &q.Order, a)
+	}
+	if q.over() && a.State.Ended() && !q.mustKnow() {
+		return time.Time{}, nil
+	}
+	return q.later(nil), nil
 }
 
-// soon is when to ask again about what we must know: ever more slowly.
-func (r *Router) soon(w *orders.QueryWork, d providers.Descriptor) time.Time {
-	wait := max(d.Patience.Spacing, time.Second)
-	for range min(w.Asked, 10) {
+// later is when to ask again: not before the deadline, unless we must know.
+func (q *asking) later(err error) time.Time {
+	if q.over() || q.mustKnow() {
+		return q.again(err)
+	}
+	return q.deadline()
+}
+
+// purpose is why we ask.
+func (q *asking) purpose() orders.Purpose {
+	switch doubt := q.Order.DoubtAbout(q.Attempt); {
+	case doubt != nil:
+		return orders.PurposeDoubt(doubt)
+	case q.Unproven != "":
+		return orders.PurposeBeforePaid(q.Unproven)
+	case q.over():
+		return orders.PurposeAfterDeadline
+	}
+	return orders.PurposeLife
+}
+
+// mustKnow says whether money may have moved: then we ask until the provider says what became of it, whatever the clock
+// says. That it does not know the payment is no such word.
+func (q *asking) mustKnow() bool { return q.Unproven != "" || q.Order.DoubtAbout(q.Attempt) != nil }
+
+// deadline is when the provider's page must have ended, and over whether it has passed.
+func (q *asking) deadline() time.Time {
+	return q.Order.ExpiresAt.Add(q.account.Provider.Describe().Patience.Grace)
+}
+
+func (q *asking) over() bool { return !q.d.Now().Before(q.deadline()) }
+
+// again is when to ask again about what we must know: ever more slowly, and no sooner than the provider allows.
+func (q *asking) again(err error) time.Time {
+	wait := max(q.account.Provider.Describe().Patience.Spacing, time.Second)
+	for range min(q.Asked, 10) {
 		wait *= 2
 	}
-	return r.d.Now().Add(min(wait, slowestAsking))
+	wait = min(wait, slowestAsking)
+	if e, ok := errors.AsType[*providers.Error](err); ok {
+		wait = max(wait, e.RetryAfter)
+	}
+	return q.d.Now().Add(wait)
 }
 
 func patience(d providers.Descriptor) time.Duration {
@@ -117,7 +159,7 @@ func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, 
 		r.d.Log.Error("provider waits for a confirm that its adapter cannot make", "account", account.Name, "attempt_no", string(a.No))
 		return nil
 	}
-	call, err := r.d.Store.ClaimCall(ctx, a.No, orders.OpConfirm, r.d.Now())
+	call, err := r.d.Store.ClaimConfirm(ctx, a.No, r.d.Now())
 	if errors.Is(err, orders.ErrNotPayable) || errors.Is(err, orders.ErrCallExists) {
 		r.d.Log.Info("not confirmed: the authorisation lapses", "order_no", string(o.No), "attempt_no", string(a.No), "why", err)
 		return nil
@@ -130,14 +172,18 @@ func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, 
 		return confirmer.Confirm(callCtx, providers.ConfirmRequest{Attempt: ref(o, a)})
 	})
 	cancel()
-	call.Outcome, call.EndedAt = callOutcome(err), r.d.Now()
+	believed := account.Provider.Describe().AnswerAuth != providers.AnswerUnauthenticated
+	call.Outcome, call.EndedAt = callOutcome(err, believed), r.d.Now()
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	e := orders.Evidence{Source: orders.SourceCall, Account: account.Name, AttemptNo: a.No, ReceivedAt: call.EndedAt, Raw: orders.Raw{Line: "confirm"}}
+	e := orders.Evidence{
+		Source: orders.SourceCall, Account: account.Name, AttemptNo: a.No, ReceivedAt: call.EndedAt,
+		Raw: orders.Raw{Line: "confirm", Body: snapshot.Raw},
+	}
 	switch call.Outcome {
 	case orders.OutcomeDone:
-		if account.Provider.Describe().AnswerAuth != providers.AnswerUnauthenticated {
-			e.Fact = r.fact(account.Name, &snapshot)
+		if believed {
+			e.Fact = r.fact(account.Name, &snapshot, nil)
 		}
 	case orders.OutcomeRefused:
 		e.Fact = &orders.Fact{State: orders.AttemptFailed}
@@ -155,8 +201,8 @@ func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, 
 	return r.d.Store.FinishCall(ctx, call)
 }
 
-// callOutcome says what a money call's error proves.
-func callOutcome(err error) orders.Outcome {
+// callOutcome says what a money call's error proves. A no is worth as much as the answer that says it.
+func callOutcome(err error, believed bool) orders.Outcome {
 	if err == nil {
 		return orders.OutcomeDone
 	}
@@ -164,7 +210,9 @@ func callOutcome(err error) orders.Outcome {
 	case providers.Unavailable, providers.RateLimited:
 		return orders.OutcomeNotSent
 	case providers.Declined:
-		return orders.OutcomeRefused
+		if believed {
+			return orders.OutcomeRefused
+		}
 	case providers.OutcomeUnknown, providers.Auth, providers.Invalid, providers.Duplicate, providers.NotFound, providers.Untrusted:
 		return orders.OutcomeUnknown
 	}
@@ -176,7 +224,8 @@ func (r *Router) SettleStep(ctx context.Context) (time.Time, error) {
 	now := r.d.Now()
 	o, err := r.d.Store.SettleNext(ctx, now)
 	if errors.Is(err, orders.ErrNothing) {
-		return r.idle(ctx, now)
+		next, err := r.d.Store.NextDue(ctx)
+		return idle(now, next, err)
 	}
 	if err != nil {
 		return now.Add(time.Second), err
@@ -194,29 +243,21 @@ func (r *Router) OrphanStep(ctx context.Context) (time.Time, error) {
 	now := r.d.Now()
 	e, err := r.d.Store.ClaimOrphan(ctx, now, now.Add(-orphanLife))
 	if errors.Is(err, orders.ErrNothing) {
-		return r.idle(ctx, now)
+		next, err := r.d.Store.NextDue(ctx)
+		return idle(now, next, err)
 	}
 	if err != nil {
 		return now.Add(time.Second), err
 	}
-	applied, err := r.apply(ctx, e)
-	if err != nil {
+	e.Ask = true // what else it said, such as that the payer waits for our confirm, is not kept
+	if _, err := r.apply(ctx, e); err != nil {
 		return now.Add(time.Second), err
 	}
-	if applied.Verdict == orders.VerdictOrphan {
-		return now, nil
-	}
-	// A hint, a fact that needs a query, or a payer who waits for our confirm: ask.
-	if err := r.d.Store.Due(ctx, e.AttemptNo, now, hintSpacing); err != nil {
-		return now.Add(time.Second), err
-	}
-	r.d.Wake()
 	return now, nil
 }
 
-// idle is when to look again though nothing is due.
-func (r *Router) idle(ctx context.Context, now time.Time) (time.Time, error) {
-	next, err := r.d.Store.NextDue(ctx)
+// idle is when to look again though nothing is due now.
+func idle(now, next time.Time, err error) (time.Time, error) {
 	if err != nil {
 		return now.Add(time.Second), err
 	}

@@ -142,19 +142,19 @@ func TestQueryOfALostAccount(t *testing.T) {
 	w.work(w.QueryStep)
 	w.wantStates(o.No, "open pending")
 	w.restart(func(c *router.Config, _ *router.Deps) { c.Accounts = accounts })
-	if got := w.asks(w.form, 1); got[0] != life+grace+10*time.Minute {
+	if got := w.asks(w.form, 1); got[0] != life+grace {
 		t.Errorf("asked at %v", got)
 	}
 	w.wantStates(o.No, "paid paid late")
 }
 
 func TestQueryWhenTheStoreFails(t *testing.T) {
-	for _, verb := range []string{"ClaimQuery", "Apply", "NextDue"} {
+	for _, verb := range []string{"ClaimQuery", "Apply", "NextQuery", "FinishQuery"} {
 		t.Run(verb, func(t *testing.T) {
 			w := newWorld(t)
 			w.form.query = paid
 			o := w.placed("form")
-			if verb != "NextDue" {
+			if verb != "NextQuery" {
 				w.at(life + grace)
 			}
 			w.store.failing(verb)
@@ -168,6 +168,56 @@ func TestQueryWhenTheStoreFails(t *testing.T) {
 			w.work(w.QueryStep)
 			w.wantStates(o.No, "paid paid late")
 		})
+	}
+}
+
+// A provider says how long it wants to be left alone.
+func TestQueryAfterRetryAfter(t *testing.T) {
+	w := newWorld(t)
+	w.form.query = func(n int, ref providers.AttemptRef) (providers.Snapshot, error) {
+		if n == 1 {
+			return providers.Snapshot{}, &providers.Error{Kind: providers.RateLimited, RetryAfter: 30 * time.Minute}
+		}
+		return paid(n, ref)
+	}
+	o := w.placed("form")
+	if got, want := w.asks(w.form, 2), []time.Duration{life + grace, life + grace + 30*time.Minute}; !slices.Equal(got, want) {
+		t.Errorf("asked at %v, want %v", got, want)
+	}
+	w.wantStates(o.No, "paid paid late")
+}
+
+// A query that our own end cuts is made by the next process, at once.
+func TestQueryCutByOurEnd(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("form")
+	w.at(life + grace)
+	ctx, end := context.WithCancel(t.Context())
+	w.form.query = func(int, providers.AttemptRef) (providers.Snapshot, error) {
+		end()
+		return providers.Snapshot{}, kindError(providers.OutcomeUnknown)
+	}
+	if _, err := w.QueryStep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	w.form.query = paid
+	w.work(w.QueryStep)
+	w.wantStates(o.No, "paid paid late")
+}
+
+// What a query answered is kept as it came.
+func TestAnswersAreKept(t *testing.T) {
+	w, _ := confirms(t)
+	w.server.query = always(providers.Snapshot{Next: providers.NextConfirm, Raw: []byte("query's answer")}, nil)
+	said := paidSnapshot(twd(40))
+	said.Raw = []byte("confirm's answer")
+	w.server.confirm = always(said, nil)
+	w.work(w.QueryStep)
+	for _, body := range []string{"query's answer", "confirm's answer"} {
+		if n := w.number("SELECT COUNT(*) FROM evidence WHERE raw_body = CAST($1 AS BLOB)", body); n != 1 {
+			t.Errorf("%q is kept %d times", body, n)
+		}
 	}
 }
 
@@ -215,6 +265,7 @@ func TestConfirm(t *testing.T) {
 		"foreign error":  {providers.AnswerTLS, providers.Snapshot{}, context.DeadlineExceeded, "[unknown]", "open pending doubt", 1},
 		"unmapped":       {providers.AnswerTLS, providers.Snapshot{Unmapped: "E9"}, nil, "[unknown]", "open pending doubt", 1},
 		"no amount":      {providers.AnswerTLS, providers.Snapshot{State: providers.Paid}, nil, "[unknown]", "open pending doubt", 1},
+		"nobody's no":    {providers.AnswerUnauthenticated, providers.Snapshot{}, kindError(providers.Declined), "[unknown]", "open pending doubt", 1},
 		"nobody's word":  {providers.AnswerUnauthenticated, paidSnapshot(twd(40)), nil, "[unknown]", "open pending doubt", 1},
 		"not sent":       {providers.AnswerTLS, providers.Snapshot{}, kindError(providers.Unavailable), "[not_sent]", "open pending", 5},
 		"rate limited":   {providers.AnswerTLS, providers.Snapshot{}, kindError(providers.RateLimited), "[not_sent]", "open pending", 5},
@@ -223,8 +274,8 @@ func TestConfirm(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, o := confirms(t)
-			w.server.d.AnswerAuth = test.auth
 			w.server.confirm = func(n int, ref providers.AttemptRef) (providers.Snapshot, error) {
+				w.server.d.AnswerAuth = test.auth
 				if open := w.confirmCalls(o.No); open[len(open)-2:] != "[]" {
 					t.Errorf("the call left before its row was committed: %s", open)
 				}
@@ -256,8 +307,9 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
-// A doubt is asked about soon, and ends by the provider's word.
+// A doubt is asked about soon and for as long as it takes, and ends by the provider's word.
 func TestDoubtEnds(t *testing.T) {
+	doubtful := []time.Duration{0, spacing, 3 * spacing, 7 * spacing, 15 * spacing, 31 * spacing, 31*spacing + slowest, 31*spacing + 2*slowest}
 	for name, test := range map[string]struct {
 		answer func(int, providers.AttemptRef) (providers.Snapshot, error)
 		states string
@@ -266,9 +318,13 @@ func TestDoubtEnds(t *testing.T) {
 		"paid":   {paid, "paid paid", []time.Duration{0, spacing}},
 		"failed": {always(providers.Snapshot{State: providers.Failed}, nil), "open failed", []time.Duration{0, spacing}},
 		"open":   {always(providers.Snapshot{}, nil), "open pending doubt", []time.Duration{0, spacing, 3 * spacing, 7 * spacing}},
+		// That the provider does not know it says nothing of the money, and a payer may cancel after it moved.
+		"not found": {always(providers.Snapshot{}, kindError(providers.NotFound)), "open pending doubt", doubtful},
+		"cancelled": {always(providers.Snapshot{State: providers.Cancelled}, nil), "open cancelled doubt", doubtful},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, o := confirms(t)
+			w.server.d.Patience.NotFoundFinal = true
 			w.server.confirm = func(int, providers.AttemptRef) (providers.Snapshot, error) {
 				w.server.query = test.answer
 				return providers.Snapshot{}, kindError(providers.OutcomeUnknown)
@@ -293,7 +349,7 @@ func TestConfirmOverCrashes(t *testing.T) {
 		sent    int
 		states  string
 	}{
-		"before the claim":      {answered, "ClaimCall", 0, "open pending"},
+		"before the claim":      {answered, "ClaimConfirm", 0, "open pending"},
 		"while sending":         {func(int, providers.AttemptRef) (providers.Snapshot, error) { panic(errCrash) }, "", 1, "open pending doubt"},
 		"answer not written":    {answered, "Apply", 1, "open pending doubt"},
 		"outcome not written":   {answered, "FinishCall", 1, "paid paid"},
@@ -306,8 +362,8 @@ func TestConfirmOverCrashes(t *testing.T) {
 				w.store.failing(test.fails)
 				return test.confirm(n, ref)
 			}
-			if test.fails == "ClaimCall" {
-				w.store.failing("ClaimCall")
+			if test.fails == "ClaimConfirm" {
+				w.store.failing("ClaimConfirm")
 			}
 			if test.fails == "" {
 				w.dies(func() { _, _ = w.QueryStep(t.Context()) })
@@ -409,7 +465,7 @@ func TestStepsRest(t *testing.T) {
 		if next, err := step(t.Context()); err != nil || !next.Equal(morning.Add(time.Minute)) {
 			t.Errorf("%s, empty store: %v, %v", verb, next, err)
 		}
-		for _, fails := range []string{verb, "NextDue"} {
+		for _, fails := range []string{verb, map[bool]string{true: "NextQuery", false: "NextDue"}[verb == "ClaimQuery"]} {
 			w.store.failing(fails)
 			if next, err := step(t.Context()); !errors.Is(err, orders.ErrUnavailable) || !next.Equal(morning.Add(time.Second)) {
 				t.Errorf("%s, %s fails: %v, %v", verb, fails, next, err)
@@ -422,10 +478,7 @@ func TestStepsRest(t *testing.T) {
 	if _, err := w.notice(o.Current(), "", nil); err != nil {
 		t.Fatal(err)
 	}
-	if next, err := w.SettleStep(t.Context()); err != nil || !next.Equal(morning.Add(time.Second)) {
-		t.Errorf("not ours to do: %v, %v", next, err)
-	}
-	if _, err := w.store.ClaimQuery(t.Context(), morning, 20*time.Second); err != nil {
+	if _, err := w.store.ClaimQuery(t.Context(), "form-a", morning, 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if next, err := w.QueryStep(t.Context()); err != nil || !next.Equal(morning.Add(20*time.Second)) {

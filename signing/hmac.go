@@ -18,7 +18,8 @@ type HMACKey struct {
 }
 
 // HMACKeys signs and verifies with HMAC-SHA256 (RFC 2104) under several live
-// keys. Make it with NewHMACKeys; the zero value knows no key and cannot sign.
+// keys. Make it with NewHMACKeys; the zero value knows no key and cannot sign. It is for
+// providers that share a secret with us; so far only the scripted one of the kit does.
 type HMACKeys struct{ keys []HMACKey }
 
 // NewHMACKeys takes the keys newest first. It refuses an empty set, empty or

@@ -41,9 +41,9 @@ func (s Secret) Reveal() []byte { return bytes.Clone(s.raw()) }
 // IsZero reports whether the secret is empty.
 func (s Secret) IsZero() bool { return s.hidden == nil }
 
-// Fingerprint returns the first 8 hex digits of the SHA-256 of the bytes, so
-// that people can see at start-up which key is loaded; "" for the zero Secret.
-// Show it for random keys only: it lets an attacker test guesses at a password.
+// Fingerprint returns the first 8 hex digits of the SHA-256 of the bytes, to
+// recognise a key without holding it; "" for the zero Secret. Show it for random keys
+// only: it lets an attacker test guesses at a password.
 func (s Secret) Fingerprint() string {
 	if s.IsZero() {
 		return ""

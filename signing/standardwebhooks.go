@@ -73,6 +73,20 @@ func (w *WebhookSigner) PublicKey() string {
 	return prefixPublic + base64.StdEncoding.EncodeToString(ed25519Public(w.key))
 }
 
+// Published reports whether everybody knows the key, because it is an example in public
+// documents or in this package's testdata: what it signs proves nothing. It knows the
+// usual examples only.
+func (w *WebhookSigner) Published() bool {
+	switch w.key.Fingerprint() {
+	case "f74e1720", // whsec_MfKQ…, reference libraries of Standard Webhooks, TestWebhookSign
+		"640bcf02",             // whsec_C2FV…, Svix, documentation of the endpoint secret
+		"88fb6de7",             // whsk_6Xb/…, Svix, test_asymmetric_key_signing
+		"fdeab9ac", "1d64add2": // whsec_AAEC…, testdata/standardwebhooks.json
+		return true
+	}
+	return false
+}
+
 func (w *WebhookSigner) sign(t Text) string {
 	if w.version == versionEd25519 {
 		return base64.StdEncoding.EncodeToString(ed25519.Sign(w.key.raw(), t))

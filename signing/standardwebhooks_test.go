@@ -401,3 +401,21 @@ func FuzzParseWebhookKey(f *testing.F) {
 		}
 	})
 }
+
+// Whatever key anybody can read here or in a manual is known to be one.
+func TestPublished(t *testing.T) {
+	keys := []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"}
+	for _, v := range readVectors(t, "testdata/standardwebhooks.json") {
+		keys = append(keys, v.Inputs.Secret)
+	}
+	for _, key := range keys {
+		s, err := signing.ParseWebhookSigner(key)
+		if err != nil || !s.Published() {
+			t.Errorf("%.10s…: published %v, %v", key, s.Published(), err)
+		}
+	}
+	own, err := signing.ParseWebhookSigner("whsec_" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
+	if err != nil || own.Published() {
+		t.Errorf("a key of one's own: published %v, %v", own.Published(), err)
+	}
+}

@@ -55,10 +55,12 @@ func (e *edge) back(c *gin.Context, l *line) {
 	}
 	ctx, cancel := detached(c.Request.Context())
 	defer cancel()
+	var no orders.OrderNo
 	var to string
-	if !e.browsing.run(ctx, func() { to, err = e.deps.Pages.Return(ctx, raw.Token, raw) }) {
+	if !e.browsing.run(ctx, func() { no, to, err = e.deps.Pages.Return(ctx, raw.Token, raw) }) {
 		err = errBusy
 	}
+	l.orderNo = string(no)
 	if err != nil {
 		e.fail(c, l, err, waitForResultPage())
 		return

@@ -63,7 +63,7 @@ func TestPayPostsAForm(t *testing.T) {
 	if len(l.clicks) != 1 || l.clicks[0] != token {
 		t.Errorf("clicks %q", l.clicks)
 	}
-	if !strings.Contains(l.log.String(), orderNo) || strings.Contains(l.log.String(), token) || strings.Contains(l.log.String(), "eyJ") {
+	if !strings.Contains(l.log.String(), orderNo) || strings.Contains(l.log.String(), token) || !strings.Contains(l.log.String(), "2017061300000016") || strings.Contains(l.log.String(), "eyJ") {
 		t.Errorf("log %s", l.log)
 	}
 }
@@ -156,7 +156,7 @@ func TestReturnGoesOnToTheClient(t *testing.T) {
 			if raw.Channel != providers.ChannelBrowser || raw.Token != token || raw.Method != tt.method || raw.RawQuery != tt.query || string(raw.Body) != tt.kept {
 				t.Errorf("the router got %+v", raw)
 			}
-			if strings.Contains(l.log.String(), "paid") || strings.Contains(l.log.String(), token) || strings.Contains(l.log.String(), "127.0.0.1") {
+			if strings.Contains(l.log.String(), "paid") || strings.Contains(l.log.String(), token) || !strings.Contains(l.log.String(), "2017061300000016") || strings.Contains(l.log.String(), "127.0.0.1") {
 				t.Errorf("log %s", l.log)
 			}
 		})

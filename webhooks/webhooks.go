@@ -43,7 +43,7 @@ type Pages interface {
 	// Checkout is a click on an order's checkout page.
 	Checkout(ctx context.Context, payToken string) (orders.Checkout, error)
 	// Return takes a browser that came back from the provider and says where it goes on to.
-	Return(ctx context.Context, token string, raw providers.RawCallback) (returnURL string, err error)
+	Return(ctx context.Context, token string, raw providers.RawCallback) (no orders.OrderNo, returnURL string, err error)
 }
 
 // Config bounds the listener's work. The zero value is usable.

@@ -121,12 +121,12 @@ func (f *fakeRouter) Checkout(ctx context.Context, token string) (orders.Checkou
 	return f.checkout, f.pageErr
 }
 
-func (f *fakeRouter) Return(ctx context.Context, _ string, raw providers.RawCallback) (string, error) {
+func (f *fakeRouter) Return(ctx context.Context, _ string, raw providers.RawCallback) (orders.OrderNo, string, error) {
 	f.returns = append(f.returns, raw)
 	if f.browse != nil {
 		f.browse(ctx)
 	}
-	return f.returnURL, f.pageErr
+	return "2017061300000016", f.returnURL, f.pageErr
 }
 
 // listener is an edge listener on a real socket.

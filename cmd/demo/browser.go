@@ -133,15 +133,6 @@ func (b *browser) missing(what string) error {
 	return fmt.Errorf("demo: the page %s has no %s; it says: %.300s", b.at.Path, what, strings.Join(strings.Fields(text(b.page)), " "))
 }
 
-// text of the element with an id.
-func (b *browser) text(id string) string {
-	n := find(b.page, byID(id))
-	if n == nil {
-		return ""
-	}
-	return strings.Join(strings.Fields(text(n)), " ")
-}
-
 // attr of the element with an id.
 func (b *browser) attr(id, name string) string {
 	if n := find(b.page, byID(id)); n != nil {

@@ -24,7 +24,7 @@ const (
 var configuration = template.Must(template.New("demo").Parse(`environment: demo
 listen: {api: "{{.API}}", edge: "{{.Edge}}", ops: "{{.Ops}}"}
 public_url: http://{{.Edge}}
-store: "sqlite:{{.Database}}"
+store: {{printf "%q" .Store}}
 redis: embedded
 clients:
   - id: core
@@ -52,7 +52,7 @@ func configure(dir string, a addresses, k *keys) (*configs.Config, error) {
 	var b bytes.Buffer
 	err := configuration.Execute(&b, map[string]string{
 		"API": a.api, "Edge": a.edge, "Ops": a.ops, "Core": a.core, "Bank": a.bank,
-		"Database": filepath.Join(dir, "gateway.db"), "KeyID": apiKeyID, "KeyDigest": k.apiDigest(), "EventSigner": k.eventSigner(),
+		"Store": "sqlite:" + filepath.Join(dir, "gateway.db"), "KeyID": apiKeyID, "KeyDigest": k.apiDigest(), "EventSigner": k.eventSigner(),
 		"Account": account, "NameParking": nameParking, "NameWater": nameWater, "PayeeParking": payeeParking, "PayeeWater": payeeWater,
 		"OrderKeyID": orderKeyID, "OrderSeed": base64.RawURLEncoding.EncodeToString(k.GatewaySeed),
 		"BankKeyID": bankKeyID, "BankKey": base64.RawURLEncoding.EncodeToString(public(k.BankSeed)),

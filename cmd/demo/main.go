@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
 	f.BoolVar(&o.once, "once", false, "play the scenario over HTTP without a browser, print each step, exit 1 if anything differs")
 	f.BoolVar(&o.asJSON, "json", false, "print one line of JSON with the addresses and the key, then serve")
-	f.StringVar(&o.data, "data", "demo-data", "folder for the demo's data")
+	f.StringVar(&o.data, "data", "demo-data", "folder for the demo's data; -once uses a new one and removes it")
 	f.BoolVar(&o.reset, "reset", false, "forget the data first")
 	f.StringVar(&o.log, "log", "", "file for the gateway's log; default: gateway.log in the data folder")
 	if err := f.Parse(args); err != nil {
@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("demo: unknown argument %q; see -help", f.Arg(0))
 	}
 	if o.once {
+		if err := alone(f); err != nil {
+			return err
+		}
 		dir, err := os.MkdirTemp("", "pay-taipei-demo-")
 		if err != nil {
 			return fmt.Errorf("demo: %w", err)
@@ -59,6 +62,17 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		o.data = dir
 	}
 	return o.start(ctx, out)
+}
+
+// alone refuses the flags that -once would have to ignore.
+func alone(f *flag.FlagSet) error {
+	var err error
+	f.Visit(func(given *flag.Flag) {
+		if given.Name == "data" || given.Name == "reset" || given.Name == "json" {
+			err = fmt.Errorf("demo: -once plays in a new folder and prints its steps, so -%s has no meaning beside it; leave one of the two out", given.Name)
+		}
+	})
+	return err
 }
 
 // start opens the city and keeps it running until ctx ends, or until the scenario is played.

@@ -52,7 +52,7 @@ type serveCmd struct{ configFlag }
 
 // Run serves until the context ends.
 func (s *serveCmd) Run(ctx context.Context) error {
-	c, err := configs.Load(s.Config)
+	c, err := app.Load(s.Config)
 	if err != nil {
 		return err
 	}
@@ -74,11 +74,8 @@ type checkCmd struct{ configFlag }
 
 // Run reports every problem.
 func (c *checkCmd) Run() error {
-	config, err := configs.Load(c.Config)
+	config, err := app.Load(c.Config)
 	if err != nil {
-		return err
-	}
-	if err := app.Check(config); err != nil {
 		return err
 	}
 	_, err = fmt.Printf("%s: good: %s, %d clients, %d merchants, %d accounts\n", c.Config, config.Environment, len(config.Clients), len(config.Merchants), len(config.Accounts))
@@ -95,7 +92,7 @@ func (m *migrateCmd) Run(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	db, err := sqldb.Open(ctx, c.Store)
+	db, err := sqldb.Open(ctx, string(c.Store.Reveal()))
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -49,32 +48,62 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// The command in docs/operations.md: the example names files that only its operator has, and nothing else is wrong.
+// The commands of docs/operations.md, as they stand there.
 func TestCheckExample(t *testing.T) {
-	example, err := os.ReadFile("../../configs/example.yaml")
+	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	seed := filepath.Join(t.TempDir(), "seed")
-	write(t, seed, base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)))
-	config := write(t, filepath.Join(t.TempDir(), "example.yaml"), strings.ReplaceAll(string(example), "/etc/gateway/bravobank.seed", seed))
-	out, err := exec.CommandContext(t.Context(), binary, "check", "-f", config).CombinedOutput()
+	_, rest, found := strings.Cut(string(page), "```sh\n")
+	commands, _, closed := strings.Cut(rest, "```")
+	if !found || !closed || !strings.Contains(commands, "gateway check -f") {
+		t.Fatalf("the page has other commands: %s", commands)
+	}
+	sh := exec.CommandContext(t.Context(), "sh", "-ec", commands)
+	sh.Dir = "../.."
+	sh.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	out, err := sh.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "good: production") {
 		t.Fatalf("%s, %v", out, err)
 	}
 }
 
 func TestCheckTellsAllProblems(t *testing.T) {
-	config := write(t, filepath.Join(t.TempDir(), "bad.yaml"), "environment: production\npublic_url: http://gw\nredsi: embedded\nclients: []\n")
-	out, err := exec.CommandContext(t.Context(), binary, "check", "-f", config).CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 78 {
-		t.Fatalf("ended with %v: %s", err, out)
-	}
-	for _, want := range []string{"line 2: public_url", "line 3: redsi", "^", "accounts: required", "needs a real Redis"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("%q is missing in\n%s", want, out)
-		}
+	for name, tt := range map[string]struct {
+		text string
+		want []string
+	}{
+		"settings": {
+			"environment: production\npublic_url: http://gw\nredsi: embedded\nclients: []\n",
+			[]string{"line 2: public_url", "line 3: redsi", "^", "accounts: required", "needs a real Redis"},
+		},
+		"adapters among other things": {
+			"environment: sandbox\naccounts:\n  - name: a\n    adapter: nobank\n    settings: {}\n  - name: b\n    adapter: bravobank\n    settings:\n      order_url: https://bank.example/order\n" +
+				"      api_url: https://bank.example\n      signing_key: {id: k, seed_file: /none}\n",
+			[]string{
+				"public_url: required", "line 4: accounts[0].adapter: account a: adapter \"nobank\" is not known: want one of [bravobank]\n  4 | adapter: nobank\n               ^",
+				"line 8: accounts[1].settings: account b: signing_key.seed_file: open /none: no such file or directory\n  8 | settings: …\n      ^",
+			},
+		},
+		"nothing":            {"", []string{"file: want exactly one YAML document"}},
+		"a list at the top":  {"- environment: demo\n", []string{"line 1: file: want settings at the top", "^"}},
+		"no text but a word": {"demo\n", []string{"line 1: file: want settings at the top", "^"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := write(t, filepath.Join(t.TempDir(), "bad.yaml"), tt.text)
+			for _, command := range []string{"check", "serve", "migrate"} {
+				out, err := exec.CommandContext(t.Context(), binary, command, "-f", config).CombinedOutput()
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || exit.ExitCode() != 78 {
+					t.Fatalf("%s ended with %v: %s", command, err, out)
+				}
+				for _, want := range tt.want {
+					if command != "migrate" && !strings.Contains(string(out), want) {
+						t.Errorf("%s: %q is missing in\n%s", command, want, out)
+					}
+				}
+			}
+		})
 	}
 }
 
@@ -94,7 +123,7 @@ func TestKilledAndRestarted(t *testing.T) {
 			if status != http.StatusCreated || replayed != "" {
 				t.Fatalf("%d %s: %s", status, replayed, body)
 			}
-			first.end(t, syscall.SIGKILL)
+			_ = first.end(t, syscall.SIGKILL) // it was killed
 
 			second := start(t, config)
 			status, replayed, again := second.order(t, "key-of-sixteen-or-more", "ref-1", "H60983881309263")
@@ -111,25 +140,10 @@ func TestKilledAndRestarted(t *testing.T) {
 	}
 }
 
-// Without Redis orders are placed all the same.
-func TestRedisGone(t *testing.T) {
-	server := testkit.RedisServer(t)
-	g := start(t, configFile(t, "sqlite:"+filepath.Join(t.TempDir(), "gateway.db"), "redis://"+server.Addr))
-	for i, harm := range []func() error{func() error { return nil }, server.Pause, func() error { server.Stop(); return nil }} {
-		if err := harm(); err != nil {
-			t.Fatal(err)
-		}
-		status, _, body := g.order(t, fmt.Sprintf("key-of-sixteen-or-more-%d", i), fmt.Sprintf("ref-%d", i), fmt.Sprintf("H6098388130926%d", i))
-		if status != http.StatusCreated {
-			t.Fatalf("harm %d: %d %s", i, status, body)
-		}
-	}
-}
-
 // gateway is a running binary.
 type gateway struct {
-	cmd      *exec.Cmd
-	api, ops string
+	cmd            *exec.Cmd
+	api, edge, ops string
 }
 
 func configFile(t *testing.T, store, redis string) string {
@@ -137,7 +151,7 @@ func configFile(t *testing.T, store, redis string) string {
 	digest := sha256.Sum256([]byte(apiSecret))
 	bank := "http://127.0.0.1:9" // the discard port: nobody answers
 	return write(t, filepath.Join(t.TempDir(), "gateway.yaml"), fmt.Sprintf(`environment: sandbox
-listen: {api: "127.0.0.1:%d", edge: "127.0.0.1:%d", ops: "127.0.0.1:%d"}
+listen: {api: "127.0.0.1:0", edge: "127.0.0.1:0", ops: "127.0.0.1:0"}
 public_url: https://gw.example
 store: %q
 redis: %q
@@ -153,7 +167,7 @@ accounts:
       api_url: %s
       signing_key: {id: pay-taipei-test-1, seed: cGF5LnRhaXBlaSBwdWJsaXNoZWQgdGVzdCBrZXkgMDE}
       bank_keys: [{id: bravo-test-1, key: gNghXuw44Qv-EJet_Lcj6M4fO9WOdyO8SrAwLfq_kbg}]
-`, testkit.FreePort(t), testkit.FreePort(t), testkit.FreePort(t), store, redis, hex.EncodeToString(digest[:]), bank, bank))
+`, store, redis, hex.EncodeToString(digest[:]), bank, bank))
 }
 
 // start runs the binary until it says that it serves.
@@ -176,14 +190,14 @@ func start(t *testing.T, config string) *gateway {
 	})
 	lines := json.NewDecoder(stderr)
 	for {
-		var l struct{ Msg, API, Ops string }
+		var l struct{ Msg, API, Edge, Ops string }
 		if err := lines.Decode(&l); err != nil {
 			rest, _ := io.ReadAll(lines.Buffered())
 			t.Fatalf("it does not serve: %v %s", err, rest)
 		}
 		if l.Msg == "serving" {
 			go func() { _, _ = io.Copy(io.Discard, stderr) }() // ends with the process
-			g := &gateway{cmd: cmd, api: "http://" + l.API, ops: "http://" + l.Ops}
+			g := &gateway{cmd: cmd, api: "http://" + l.API, edge: "http://" + l.Edge, ops: "http://" + l.Ops}
 			g.ready(t)
 			return g
 		}

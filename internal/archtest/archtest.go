@@ -1,9 +1,11 @@
 // Package archtest holds the layout of the module: who may import whom, which library
-// lives behind which package, and what stays out of the money path (floats, the real
-// clock, providers' names). Its test runs Check over the whole tree.
+// lives behind which package, who may start goroutines, timers and HTTP clients, and what
+// stays out of the money path (floats, the real clock, providers' names). Its test runs
+// Check over the whole tree.
 //
-// Check reads source only. It does not see what a package reaches through reflection or
-// a linker directive, nor other modules below the tree.
+// Check reads source only, without types. It does not see what a package reaches through
+// reflection, a linker directive or a value that it is handed (a client, a timer), nor
+// other modules below the tree.
 package archtest
 
 import (
@@ -137,10 +139,13 @@ func (c *checker) check(pkg string, files []source) {
 		if fitsAny(nearMoney(), pkg) {
 			c.floats(f)
 		}
-		command := strings.HasPrefix(pkg, "sandbox/") && f.file.Name.Name == "main"
-		if !command && !fitsAny(clockOwners(), pkg) {
-			c.clocks(f)
+		if !fitsAny(clockOwners(), pkg) {
+			c.randomness(f)
 		}
+		if !fitsAny(starters(), pkg) {
+			c.goroutines(f)
+		}
+		c.uses(pkg, f)
 		if !fitsAny(mayName(), pkg) {
 			c.providerNames(f)
 		}
@@ -170,6 +175,9 @@ func (c *checker) imported(pkg string, f source, spec *ast.ImportSpec, may []str
 		return // the parser has checked it
 	}
 	where := c.at(spec.Pos())
+	if spec.Name != nil && spec.Name.Name == "." {
+		c.report(where, "no dot imports: they hide what is used")
+	}
 	if own, ok := strings.CutPrefix(what, Module+"/"); ok {
 		if own != pkg && !sameProgram(pkg, own) && !fitsAny(may, own) {
 			c.report(where, "%s must not import %s: declare a small interface here and let cmd wire it", pkg, own)
@@ -233,36 +241,61 @@ func (c *checker) floats(f source) {
 	})
 }
 
-func (c *checker) clocks(f source) {
-	clock := localName(f.file, "time")
+func (c *checker) randomness(f source) {
 	for _, spec := range f.file.Imports {
 		if what, _ := strconv.Unquote(spec.Path.Value); below("math/rand", what) {
 			c.report(c.at(spec.Pos()), "no %s here: take randomness through Deps", what)
 		}
 	}
+}
+
+// goroutines takes every method named Go for one that starts a goroutine, as sync.WaitGroup's does.
+func (c *checker) goroutines(f source) {
 	ast.Inspect(f.file, func(n ast.Node) bool {
-		sel, ok := n.(*ast.SelectorExpr)
-		if !ok {
-			return true
-		}
-		if x, ok := sel.X.(*ast.Ident); ok && clock != "" && x.Name == clock && slices.Contains([]string{"Now", "Sleep", "Since", "Until"}, sel.Sel.Name) {
-			c.report(c.at(sel.Pos()), "no time.%s here: take the clock through Deps", sel.Sel.Name)
+		call, _ := n.(*ast.CallExpr)
+		_, stmt := n.(*ast.GoStmt)
+		if stmt || call != nil && selected(call.Fun) == "Go" {
+			c.report(c.at(n.Pos()), "no goroutines here: write a Step and let cmd call it")
 		}
 		return true
 	})
 }
 
-// localName is what a file calls an imported package; empty when it does not import it.
-func localName(f *ast.File, what string) string {
-	for _, spec := range f.Imports {
-		if p, _ := strconv.Unquote(spec.Path.Value); p == what {
-			if spec.Name != nil {
-				return spec.Name.Name
-			}
-			return path.Base(what)
-		}
+func selected(e ast.Expr) string {
+	if sel, ok := e.(*ast.SelectorExpr); ok {
+		return sel.Sel.Name
 	}
 	return ""
+}
+
+// uses looks for names of imported packages that only their owners may use.
+func (c *checker) uses(pkg string, f source) {
+	imported := make(map[string]string) // by what the file calls it
+	for _, spec := range f.file.Imports {
+		what, _ := strconv.Unquote(spec.Path.Value)
+		name := path.Base(what)
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		imported[name] = what
+	}
+	foreign := slices.DeleteFunc(owned(), func(o use) bool { return fitsAny(o.in, pkg) })
+	ast.Inspect(f.file, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		x, ok := sel.X.(*ast.Ident)
+		if !ok {
+			return true
+		}
+		for _, o := range foreign {
+			if imported[x.Name] == o.of && slices.Contains(o.names, sel.Sel.Name) {
+				c.report(c.at(sel.Pos()), "no %s.%s here: %s", path.Base(o.of), sel.Sel.Name, o.instead)
+			}
+		}
+		return true
+	})
 }
 
 func (c *checker) providerNames(f source) {

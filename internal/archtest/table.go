@@ -116,8 +116,50 @@ func mayName() []string {
 	return []string{"providers/...", "configs", "sandbox/...", "cmd/demo", "cmd/adapter", "orders/storetest"}
 }
 
-// clockOwners may read the real clock and draw weak randomness. Commands under
-// sandbox/ may too.
+// clockOwners may read the real clock and draw weak randomness.
 func clockOwners() []string {
 	return []string{"cmd/...", "internal/testkit"}
+}
+
+// starters may start goroutines, and stop what they started.
+func starters() []string {
+	return []string{
+		"cmd/...",
+		"internal/testkit",       // keeps processes and sockets for tests
+		"orders/storetest",       // races callers against one store
+		"providers/providertest", // serves the provider's side, and waits for adapters that hang
+	}
+}
+
+// use keeps names of a package of the standard library in the packages that own them.
+// Test files may use all of them.
+type use struct {
+	of      string // the import path
+	names   []string
+	in      []string
+	instead string
+}
+
+func owned() []use {
+	timers := append(clockOwners(),
+		"internal/redisx",        // its embedded server expires keys by real time
+		"internal/sqldb",         // pauses between two tries of one transaction, whose deadline is real too
+		"providers/providertest", // gives up on an adapter that hangs
+		"webhooks",               // ends the reading of a body: a socket knows real time only
+	)
+	clients := []string{
+		"internal/httpx",
+		"internal/testkit",       // looks whether a process or a port answers
+		"providers/providertest", // its twin delivers callbacks with the client of a test
+		"sandbox/...", "cmd/demo",
+	}
+	const wayOut = "internal/httpx is the only way out"
+	return []use{
+		{"time", []string{"Now", "Sleep", "Since", "Until"}, clockOwners(), "take the clock through Deps"},
+		{"time", []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Tick"}, timers, "return from Step when to come again"},
+		{"context", []string{"AfterFunc"}, starters(), "it starts a goroutine"},
+		{"net/http", []string{"Client", "DefaultClient", "DefaultTransport", "Get", "Head", "Post", "PostForm", "Transport"}, clients, wayOut},
+		{"net", []string{"Dial", "Dialer", "DialIP", "DialTCP", "DialTimeout", "DialUDP", "DialUnix"}, clients, wayOut},
+		{"crypto/tls", []string{"Client", "Dial", "Dialer", "DialWithDialer"}, clients, wayOut},
+	}
 }

@@ -21,10 +21,12 @@ import (
 
 func TestMain(m *testing.M) {
 	// A client that looked here would find nobody; net/http reads the variables once per process.
-	os.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-	os.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 	// The default resolver of these tests is the C library's, where there is one: it reads the odd spellings of addresses.
-	os.Setenv("GODEBUG", "netdns=cgo")
+	for name, value := range map[string]string{"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1", "GODEBUG": "netdns=cgo"} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -59,13 +61,13 @@ func newPeer(t *testing.T, handle func(net.Conn, *http.Request) bool) *peer {
 			go p.serve(conn, n, handle)
 		}
 	}()
-	t.Cleanup(func() { l.Close(); p.done.Wait() })
+	t.Cleanup(func() { _ = l.Close(); p.done.Wait() })
 	return p
 }
 
 func (p *peer) serve(conn net.Conn, n int, handle func(net.Conn, *http.Request) bool) {
 	defer p.done.Done()
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	in := bufio.NewReader(conn)
 	for {
 		r, err := http.ReadRequest(in)
@@ -178,7 +180,7 @@ func fakeDNS(ip netip.Addr) *net.Resolver {
 
 // answerDNS speaks DNS over a stream (RFC 1035, 4.1 and 4.2.2) for one question.
 func answerDNS(c net.Conn, ip netip.Addr) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	var size [2]byte
 	if _, err := io.ReadFull(c, size[:]); err != nil {
 		return

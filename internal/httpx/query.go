@@ -87,13 +87,13 @@ func (q *query) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (q *query) check(ctx context.Context, _ *http.Response, _ error) (bool, error) {
 	again, asked := q.worthRepeating()
-	if !again || ctx.Err() != nil {
+	if !again {
 		return false, nil
 	}
 	jitter := time.Duration(q.client.deps.Rand() % uint64(firstPause<<(q.sends-1)+1))
 	q.pause = max(jitter, min(asked, longest))
 	deadline, _ := ctx.Deadline()
-	return q.pause < deadline.Sub(q.client.deps.Now()), nil
+	return ctx.Err() == nil && q.pause < deadline.Sub(q.client.deps.Now()), nil
 }
 
 func (q *query) worthRepeating() (again bool, asked time.Duration) {

@@ -212,7 +212,7 @@ func TestQueryEndsWithItsContext(t *testing.T) {
 // The second send never left, but the first did: the query as a whole may have reached the other side.
 func TestQuerySentCoversEarlierSends(t *testing.T) {
 	var p *peer
-	p = newPeer(t, func(net.Conn, *http.Request) bool { p.listener.Close(); return false })
+	p = newPeer(t, func(net.Conn, *http.Request) bool { _ = p.listener.Close(); return false })
 	var traces []Trace
 	_, err := newClient(t, p.url(), tracing(&traces)).Query(within30s(t), repeat(post("/")))
 	if len(traces) != 3 || !traces[0].Sent || traces[2].Sent {

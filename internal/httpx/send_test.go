@@ -20,7 +20,9 @@ func TestSendTellsNotSentFromSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody.Close()
+	if err := nobody.Close(); err != nil {
+		t.Fatal(err)
+	}
 	plain := newPeer(t, say(okAnswer))
 	secure := newTLS(t, http.NotFound)
 	answering := func(handle func(net.Conn, *http.Request) bool) string { return newPeer(t, handle).url() }

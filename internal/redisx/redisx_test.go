@@ -244,6 +244,25 @@ func TestHungRedis(t *testing.T) {
 	}
 }
 
+// What a hung Redis may cost one request. The time left is read inside the operation, so a busy machine only shortens it.
+func TestAnOperationEndsWithinAQuarterOfASecond(t *testing.T) {
+	r, err := Open(at("127.0.0.1:1"), Deps{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	err = r.do(t.Context(), func(ctx context.Context) error {
+		deadline, limited := ctx.Deadline()
+		if left := time.Until(deadline); !limited || left > 250*time.Millisecond {
+			t.Errorf("limited %v, %v left", limited, left)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestGoneRedisComesBack(t *testing.T) {
 	s := testkit.RedisServer(t)
 	r, clock := client(t, at(s.Addr), limit)

@@ -2,32 +2,36 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"path"
-	"strings"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
 
-// Migrate brings the store up to the newest file in fsys, whose root holds goose files NNNN_name.sql with Fragments in
-// them. Each file is one transaction. Replicas may call it at once: on Postgres a session lock lets one through. It is
-// bounded by ctx only, because an index on a large table takes what it takes. Edited files are not noticed.
+// Migrate brings the store up to the newest file in fsys, whose root holds goose files NNNN_name.sql. Each file is one
+// transaction. Processes may call it at once: a lock lets one through at a time, and the others find nothing left to do.
+// It is bounded by ctx only, because an index on a large table takes what it takes. Edited files are not noticed.
 func (d *DB) Migrate(ctx context.Context, fsys fs.FS) (err error) {
-	db, opts := d.write, []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	db, dialect, opts := d.write, goose.DialectSQLite3, []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	if d.dialect == Postgres {
-		db = d.migrationPool()
+		db, dialect = d.migrationPool(), goose.DialectPostgres
 		defer func() { err = errors.Join(err, db.Close()) }()
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600)) // seconds, tries
 		if err != nil {
 			return fmt.Errorf("migrate: %w", err)
 		}
 		opts = append(opts, goose.WithSessionLocker(locker))
+	} else {
+		unlock, err := lockSQLite(ctx, d.path)
+		if err != nil {
+			return fmt.Errorf("migrate: wait for another process that migrates: %w", err)
+		}
+		defer unlock()
 	}
-	p, err := goose.NewProvider(d.goose(), db, expanded{fsys, d.dialect}, opts...)
+	p, err := goose.NewProvider(dialect, db, fsys, opts...)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
@@ -37,51 +41,45 @@ func (d *DB) Migrate(ctx context.Context, fsys fs.FS) (err error) {
 	return nil
 }
 
-// Pending says whether Migrate has something to do.
-func (d *DB) Pending(ctx context.Context, fsys fs.FS) (bool, error) {
-	p, err := goose.NewProvider(d.goose(), d.write, expanded{fsys, d.dialect}, goose.WithDisableGlobalRegistry(true))
+// lockSQLite holds the write lock of an empty database beside the store, which ends with the process whatever happens.
+// The store's own lock will not do: goose takes and releases it for each file. The file stays, for a lock on a file that
+// somebody removes holds nobody back.
+func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
+	pool, err := sqlitePool(path+"-migrate", "_txlock=immediate", 1)
 	if err != nil {
-		return false, fmt.Errorf("read the migrations: %w", err)
+		return nil, err
 	}
-	return p.HasPending(ctx)
+	for {
+		tx, err := pool.BeginTx(ctx, nil)
+		switch {
+		case err == nil:
+			return func() { _, _ = tx.Rollback(), pool.Close() }, nil // nothing was written
+		case ctx.Err() != nil || !conflict(err):
+			return nil, errors.Join(err, pool.Close())
+		}
+	}
 }
 
-func (d *DB) goose() goose.Dialect {
-	if d.dialect == Postgres {
-		return goose.DialectPostgres
+// CheckSchema refuses a store whose schema is older than the newest file in fsys. It changes nothing. A newer schema is
+// accepted, so that the release before can be started again.
+func (d *DB) CheckSchema(ctx context.Context, fsys fs.FS) error {
+	files, err := fs.Glob(fsys, "*.sql") // in order
+	if err != nil || len(files) == 0 {
+		return errors.Join(errors.New("there are no migrations"), err)
 	}
-	return goose.DialectSQLite3
-}
-
-// expanded is a file system whose .sql files have the fragments of one engine filled in.
-type expanded struct {
-	fs.FS
-	dialect Dialect
-}
-
-func (e expanded) Open(name string) (fs.File, error) {
-	f, err := e.FS.Open(name)
-	if err != nil || path.Ext(name) != ".sql" {
-		return f, err
-	}
-	b, err := io.ReadAll(f)
+	want, err := goose.NumericComponent(files[len(files)-1])
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return err
 	}
-	text := string(b)
-	for name, value := range Fragments(e.dialect) {
-		text = strings.ReplaceAll(text, name, value)
+	var have sql.NullInt64
+	err = d.Read(ctx, func(tx *Tx) error {
+		return tx.QueryRow(ctx, `SELECT max(version_id) FROM `+goose.DefaultTablename).Scan(&have)
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("the schema's version cannot be read: %w", err)
+	case have.Int64 < want:
+		return fmt.Errorf("the schema has version %d, this program needs %d", have.Int64, want)
 	}
-	if strings.Contains(text, "{{") {
-		return nil, errors.Join(fmt.Errorf("%s names an unknown fragment", name), f.Close())
-	}
-	return file{f, strings.NewReader(text)}, nil
+	return nil
 }
-
-// file reads r in place of what the file holds; its Stat still tells the size on disk.
-type file struct {
-	fs.File
-	r io.Reader
-}
-
-func (f file) Read(b []byte) (int, error) { return f.r.Read(b) }

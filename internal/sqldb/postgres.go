@@ -19,10 +19,9 @@ const connections = 20
 // statement or on an idle transaction frees its row locks: a frozen replica must not hold an order for ever.
 func (d *DB) openPostgres(ctx context.Context, dsn string) error {
 	d.dialect = Postgres
-	cfg, err := pgx.ParseConfig(dsn)
+	cfg, err := parsePostgres(dsn)
 	if err != nil {
-		// The parser's error may quote the password; pgx promises no more than to try.
-		return errors.New("the address cannot be read; write postgres://user:password@host/database?sslmode=verify-full")
+		return err
 	}
 	for name, value := range map[string]string{
 		"application_name":                    "gateway",
@@ -39,6 +38,16 @@ func (d *DB) openPostgres(ctx context.Context, dsn string) error {
 	d.write.SetConnMaxIdleTime(5 * time.Minute)
 	d.read = d.write
 	return checkPostgres(ctx, d.write)
+}
+
+// parsePostgres also reads what the address names: certificates and a password file.
+func parsePostgres(dsn string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		// The parser's error may quote the password; pgx promises no more than to try.
+		return nil, errors.New("the address cannot be read; write postgres://user:password@host/database?sslmode=verify-full")
+	}
+	return cfg, nil
 }
 
 func checkPostgres(ctx context.Context, db *sql.DB) error {

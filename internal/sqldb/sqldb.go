@@ -1,8 +1,9 @@
 // Package sqldb opens the gateway's SQL store, SQLite or Postgres, migrates it and runs transactions on it.
 //
-// The SQL itself is one text for both engines, with $1 placeholders; where that is impossible the difference is one of
-// the Fragments. What the engines do differently around a statement (locking, retries, error codes, a commit whose
-// answer was lost) ends here: a caller sees one behaviour.
+// The SQL itself is one text for both engines, with $1 placeholders; the one difference is DB.SkipLocked. Raw bytes are
+// BYTEA on both. SQLite takes any type name, and gives this one NUMERIC affinity, which leaves a blob alone but would turn
+// a string of digits into a number: bind []byte, never string. What the engines do differently around a statement
+// (locking, retries, error codes, a commit whose answer was lost) ends here: a caller sees one behaviour.
 package sqldb
 
 import (
@@ -33,23 +34,10 @@ func (d Dialect) String() string {
 	return "sqlite"
 }
 
-// Fragments is the whole list of texts that differ between the engines or might. A migration names them in double
-// braces; statements splice DB.SkipLocked in.
-//
-//	{{bytes}}        the type of raw bytes. SQLite takes any type name; BYTEA gives NUMERIC affinity there, which leaves
-//	                 a blob alone but would turn a string of digits into a number: bind []byte, never string.
-//	{{skip_locked}}  ends the inner SELECT of a claim. SQLite has one writer, so there is nobody to skip.
-func Fragments(d Dialect) map[string]string {
-	skip := ""
-	if d == Postgres {
-		skip = "FOR UPDATE SKIP LOCKED"
-	}
-	return map[string]string{"{{bytes}}": "BYTEA", "{{skip_locked}}": skip}
-}
-
 // DB is an open store. It is safe for concurrent use; there is no useful zero value.
 type DB struct {
 	dialect Dialect
+	path    string // of SQLite's file
 	write   *sql.DB
 	read    *sql.DB         // the same pool as write on Postgres
 	pg      *pgx.ConnConfig // nil on SQLite; never printed, it holds the password
@@ -81,7 +69,7 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*DB, error) {
 	case "postgres", "postgresql":
 		err = d.openPostgres(ctx, dsn)
 	default:
-		return nil, errors.New(`the store address must begin with "sqlite:" or "postgres:", as in sqlite:gateway.db`)
+		return nil, errScheme
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the %v store: %w", d.dialect, err), d.Close())
@@ -89,11 +77,35 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*DB, error) {
 	return d, nil
 }
 
+// Check says what Open and Unsafe would say of an address alone: that it cannot be understood, or, when it can, in words
+// why production must not have it, empty for nothing. It connects to nothing. No error quotes the dsn.
+func Check(dsn string) (unsafe string, err error) {
+	switch scheme, rest, _ := strings.Cut(dsn, ":"); scheme {
+	case "sqlite":
+		_, err := sqlitePath(rest)
+		return "", err
+	case "postgres", "postgresql":
+		cfg, err := parsePostgres(dsn)
+		if err == nil && exposed(cfg) {
+			unsafe = notVerified
+		}
+		return unsafe, err
+	}
+	return "", errScheme
+}
+
+var errScheme = errors.New(`the store address must begin with "sqlite:" or "postgres:", as in sqlite:gateway.db`)
+
 // Dialect returns the engine.
 func (d *DB) Dialect() Dialect { return d.dialect }
 
-// SkipLocked returns the fragment that ends the inner SELECT of a claim; it is empty on SQLite.
-func (d *DB) SkipLocked() string { return Fragments(d.dialect)["{{skip_locked}}"] }
+// SkipLocked ends the inner SELECT of a claim. It is empty on SQLite, which has one writer: there is nobody to skip.
+func (d *DB) SkipLocked() string {
+	if d.dialect == Postgres {
+		return "FOR UPDATE SKIP LOCKED"
+	}
+	return ""
+}
 
 // Close closes every connection. Transactions that are still open fail.
 func (d *DB) Close() error {

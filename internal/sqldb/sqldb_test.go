@@ -76,16 +76,19 @@ func count(t *testing.T, d *DB, query string, args ...any) int {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	for _, tc := range []struct{ name, dsn, says string }{
-		{"nothing", "", `must begin with "sqlite:"`},
-		{"another engine", "mysql://root:hunter2@db/pay", `must begin with "sqlite:"`},
-		{"key value form", "host=db password=hunter2", `must begin with "sqlite:"`},
-		{"sqlite in memory", "sqlite::memory:", "needs a file"},
-		{"sqlite without a file", "sqlite:", "needs a file"},
-		{"no such folder", "sqlite:" + filepath.Join(t.TempDir(), "none", "x.db"), "the folder must exist"},
-		{"not a database", "sqlite:sqldb_test.go", "not a database"},
-		{"unreadable address", "postgres://gateway:hunter2@db:port/pay", "cannot be read"},
-		{"nobody there", "postgres://gateway:hunter2@127.0.0.1:1/pay", "is the server up"},
+	for _, tc := range []struct {
+		name, dsn, says string
+		form            bool // it shows without opening
+	}{
+		{"nothing", "", `must begin with "sqlite:"`, true},
+		{"another engine", "mysql://root:hunter2@db/pay", `must begin with "sqlite:"`, true},
+		{"key value form", "host=db password=hunter2", `must begin with "sqlite:"`, true},
+		{"sqlite in memory", "sqlite::memory:", "needs a file", true},
+		{"sqlite without a file", "sqlite:", "needs a file", true},
+		{"no such folder", "sqlite:" + filepath.Join(t.TempDir(), "none", "x.db"), "the folder must exist", false},
+		{"not a database", "sqlite:sqldb_test.go", "not a database", false},
+		{"unreadable address", "postgres://gateway:hunter2@db:port/pay", "cannot be read", true},
+		{"nobody there", "postgres://gateway:hunter2@127.0.0.1:1/pay", "is the server up", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d, err := Open(t.Context(), tc.dsn)
@@ -97,6 +100,9 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			if strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%q holds the password", err)
+			}
+			if _, checked := Check(tc.dsn); (checked != nil) != tc.form {
+				t.Errorf("checked without opening: %v", checked)
 			}
 		})
 	}
@@ -520,35 +526,6 @@ func TestCommitErrors(t *testing.T) {
 	}
 }
 
-func TestUnique(t *testing.T) {
-	onBoth(t, func(t *testing.T, d *DB, _ func() *DB) {
-		exec(t, d,
-			`CREATE TABLE bill (merchant TEXT, bill_no TEXT, ref TEXT NOT NULL, amount BIGINT, PRIMARY KEY (merchant, bill_no),
-				CHECK (amount > 0))`,
-			`CREATE UNIQUE INDEX bill_ref ON bill (ref) WHERE amount < 100`,
-			`INSERT INTO bill VALUES ('pma', 'H60983881309263', '1', 20)`)
-		for _, tc := range []struct{ name, insert, hit string }{
-			{"primary key", `('pma', 'H60983881309263', '2', 20)`, "bill.merchant, bill.bill_no"},
-			{"partial index", `('pma', 'H61283631217536', '1', 20)`, "bill.ref"},
-			{"null", `('pma', 'H61283631217536', NULL, 20)`, ""},
-			{"check", `('pma', 'H61283631217536', '2', 0)`, ""},
-		} {
-			t.Run(tc.name, func(t *testing.T) {
-				err := d.Write(t.Context(), func(tx *Tx) error {
-					_, err := tx.Exec(t.Context(), `INSERT INTO bill VALUES `+tc.insert)
-					return fmt.Errorf("place: %w", err)
-				})
-				if IsUnique(err) != (tc.hit != "") || UniqueConstraint(err) != tc.hit {
-					t.Errorf("%v, %q: %v", IsUnique(err), UniqueConstraint(err), err)
-				}
-			})
-		}
-	})
-	if IsUnique(nil) || IsUnique(sql.ErrNoRows) || UniqueConstraint(nil) != "" {
-		t.Error("not every error is a violation")
-	}
-}
-
 func migrations(files ...string) fstest.MapFS {
 	m := fstest.MapFS{}
 	for i, up := range files {
@@ -558,19 +535,13 @@ func migrations(files ...string) fstest.MapFS {
 }
 
 func TestMigrate(t *testing.T) {
-	first := `CREATE TABLE evidence (id TEXT PRIMARY KEY, raw {{bytes}} NOT NULL);`
+	first := `CREATE TABLE evidence (id TEXT PRIMARY KEY, raw BYTEA NOT NULL);`
 	onBoth(t, func(t *testing.T, d *DB, reopen func() *DB) {
 		ctx := t.Context()
-		if pending, err := d.Pending(ctx, migrations(first)); err != nil || !pending {
-			t.Errorf("a new store: pending %v, %v", pending, err)
-		}
 		for range 2 {
 			if err := d.Migrate(ctx, migrations(first)); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if pending, err := d.Pending(ctx, migrations(first)); err != nil || pending {
-			t.Errorf("a migrated store: pending %v, %v", pending, err)
 		}
 		raw := []byte{'1', '2', 0, 0xff}
 		err := d.Write(ctx, func(tx *Tx) error {
@@ -593,10 +564,6 @@ func TestMigrate(t *testing.T) {
 			t.Error("a broken migration passed")
 		}
 		exec(t, d, `CREATE TABLE half (id TEXT)`) // nothing of it was left
-		if err := d.Migrate(ctx, migrations(first, `CREATE TABLE x (a {{blob}});`)); err == nil ||
-			!strings.Contains(err.Error(), "unknown fragment") {
-			t.Error(err)
-		}
 		if err := reopen().Migrate(ctx, migrations(first, `CREATE TABLE more (id TEXT);`)); err != nil {
 			t.Error(err)
 		}
@@ -604,22 +571,88 @@ func TestMigrate(t *testing.T) {
 	})
 }
 
-func TestReplicasMigrateAtOnce(t *testing.T) {
-	dsn := testkit.Postgres(t)
-	// The first step takes a while, so that the others are there before it has ended.
-	files := migrations(`CREATE TABLE one (id TEXT); SELECT pg_sleep(0.3);`, `CREATE TABLE two (id TEXT);`, `INSERT INTO two VALUES ('x');`)
-	var wg sync.WaitGroup
-	for range 4 {
-		d := open(t, dsn)
-		wg.Go(func() {
-			if err := d.Migrate(t.Context(), files); err != nil {
-				t.Error(err)
+func TestCheckSchema(t *testing.T) {
+	old, current := migrations(`CREATE TABLE one (id TEXT);`), migrations(`CREATE TABLE one (id TEXT);`, `CREATE TABLE two (id TEXT);`)
+	onBoth(t, func(t *testing.T, d *DB, _ func() *DB) {
+		check := func(when string, files fstest.MapFS, says string) {
+			t.Helper()
+			err := d.CheckSchema(t.Context(), files)
+			if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		check("a new store", old, "cannot be read")
+		if err := d.Migrate(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		check("up to date", old, "")
+		check("older than the program", current, "has version 1, this program needs 2")
+		if err := d.Migrate(t.Context(), current); err != nil {
+			t.Fatal(err)
+		}
+		check("newer than the program", old, "")
+		check("no files", fstest.MapFS{}, "no migrations")
+	})
+}
+
+// TestProcessesStartAtOnce opens and migrates a store that does not exist yet with several handles, which stand for
+// processes. The first step takes a while, so that the others are there before it has ended.
+func TestProcessesStartAtOnce(t *testing.T) {
+	for dialect, slow := range map[Dialect]string{
+		Postgres: `SELECT pg_sleep(0.3);`,
+		SQLite:   `INSERT INTO one WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n;`,
+	} {
+		t.Run(dialect.String(), func(t *testing.T) {
+			dsn := "sqlite:" + filepath.Join(t.TempDir(), "gateway.db")
+			if dialect == Postgres {
+				dsn = testkit.Postgres(t)
+			}
+			files := migrations(`CREATE TABLE one (id TEXT); `+slow, `CREATE TABLE two (id TEXT);`, `INSERT INTO two VALUES ('x');`)
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					d, err := Open(t.Context(), dsn)
+					if err == nil {
+						err = errors.Join(d.Migrate(t.Context(), files), d.Close())
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if n := count(t, open(t, dsn), `SELECT count(*) FROM two`); n != 1 {
+				t.Errorf("the last step ran %d times", n)
 			}
 		})
 	}
-	wg.Wait()
-	if n := count(t, open(t, dsn), `SELECT count(*) FROM two`); n != 1 {
-		t.Errorf("the last step ran %d times", n)
+}
+
+// TestOpenWaitsForANewFile: SQLite refuses at once to turn the write-ahead log on while another process writes.
+func TestOpenWaitsForANewFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gateway.db")
+	other, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	tx, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusals := 0
+	d, err := Open(t.Context(), "sqlite:"+path, WithJitter(func(time.Duration) time.Duration {
+		refusals++
+		if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+			t.Error(err)
+		}
+		return 0
+	}))
+	if err != nil || refusals == 0 {
+		t.Fatalf("refused %d times: %v", refusals, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -691,12 +724,9 @@ func TestExposed(t *testing.T) {
 		"postgres://localhost,db.taipei/pay?sslmode=disable":    true,
 		"postgres://localhost.evil.example/pay?sslmode=disable": true,
 	} {
-		cfg, err := pgx.ParseConfig(dsn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := (&DB{dialect: Postgres, pg: cfg}).exposed(); got != want {
-			t.Errorf("%s: %v", dsn, got)
+		unsafe, err := Check(dsn)
+		if err != nil || (unsafe != "") != want {
+			t.Errorf("%s: %q, %v", dsn, unsafe, err)
 		}
 	}
 }

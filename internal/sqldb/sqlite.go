@@ -21,10 +21,38 @@ const readers = 8
 // openSQLite opens two pools on one file. One connection writes: SQLite allows one writer anyway, and a queue in
 // database/sql is fair where SQLite's busy handler is a lottery.
 func (d *DB) openSQLite(ctx context.Context, path string) error {
-	if path == "" || strings.HasPrefix(path, ":memory:") {
-		return errors.New("it needs a file, as in sqlite:gateway.db")
+	var err error
+	if d.path, err = sqlitePath(path); err != nil {
+		return err
 	}
-	path = filepath.Clean(path)
+	if d.write, err = sqlitePool(d.path, "_txlock=immediate", 1); err != nil {
+		return err
+	}
+	if d.read, err = sqlitePool(d.path, "_query_only=true", readers); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxDuration)
+	defer cancel()
+	for {
+		// Turning the log on in a new file does not wait for another process that does the same.
+		err = checkSQLite(ctx, d.write)
+		if err == nil || !conflict(err) || pause(ctx, d.jitter(firstBackoff)) != nil {
+			return err
+		}
+	}
+}
+
+func sqlitePath(path string) (string, error) {
+	if path == "" || strings.HasPrefix(path, ":memory:") {
+		return "", errors.New("it needs a file, as in sqlite:gateway.db")
+	}
+	return filepath.Clean(path), nil
+}
+
+// sqlitePool opens a pool whose connections all have the settings that money needs. BEGIN IMMEDIATE (the writer's
+// _txlock) takes the write lock before the first read: a transaction that reads first and then writes is refused at
+// once, whatever the busy timeout. fullfsync matters on macOS, where fsync does not reach the disk.
+func sqlitePool(path, extra string, size int) (*sql.DB, error) {
 	// SQLite would create the file readable for everybody; its log files take over the mode. A file that exists is not
 	// even opened: closing it would drop the locks that this process may hold on it, https://sqlite.org/howtocorrupt.html
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -35,21 +63,8 @@ func (d *DB) openSQLite(ctx context.Context, path string) error {
 		err = nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w; the folder must exist and be writable", err)
+		return nil, fmt.Errorf("%w; the folder must exist and be writable", err)
 	}
-	if d.write, err = sqlitePool(path, "_txlock=immediate", 1); err != nil {
-		return err
-	}
-	if d.read, err = sqlitePool(path, "_query_only=true", readers); err != nil {
-		return err
-	}
-	return checkSQLite(ctx, d.write)
-}
-
-// sqlitePool opens a pool whose connections all have the settings that money needs. BEGIN IMMEDIATE (the writer's
-// _txlock) takes the write lock before the first read: a transaction that reads first and then writes is refused at
-// once, whatever the busy timeout. fullfsync matters on macOS, where fsync does not reach the disk.
-func sqlitePool(path, extra string, size int) (*sql.DB, error) {
 	escape := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 	db, err := sql.Open("sqlite", "file:"+escape.Replace(path)+"?_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000"+
 		"&_foreign_keys=true&_dqs=false&_pragma=fullfsync(1)&"+extra)

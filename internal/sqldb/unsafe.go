@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Unsafe lists, in words, the settings under which the store may lose a commit or be read on the wire. Production
@@ -29,19 +31,21 @@ func (d *DB) Unsafe(ctx context.Context) []string {
 			found = append(found, name+" is off; a crash may lose or damage commits")
 		}
 	}
-	if d.exposed() {
-		found = append(found, "the connection to Postgres is not verified; use sslmode=verify-full")
+	if exposed(d.pg) {
+		found = append(found, notVerified)
 	}
 	return found
 }
 
+const notVerified = "the connection to Postgres is not verified; use sslmode=verify-full"
+
 // exposed says whether one of the ways to the server leaves the machine without a checked certificate and host name.
 // pgx turns sslmode=prefer and several hosts into fallbacks.
-func (d *DB) exposed() bool {
-	if !private(d.pg.Host, d.pg.TLSConfig) {
+func exposed(cfg *pgx.ConnConfig) bool {
+	if !private(cfg.Host, cfg.TLSConfig) {
 		return true
 	}
-	for _, f := range d.pg.Fallbacks {
+	for _, f := range cfg.Fallbacks {
 		if !private(f.Host, f.TLSConfig) {
 			return true
 		}

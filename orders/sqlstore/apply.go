@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"reflect"
 	"strings"
 	"time"
 
@@ -19,6 +20,14 @@ func (s *Store) Apply(ctx context.Context, e orders.Evidence) (orders.Applied, e
 }
 
 func (u unit) apply(e orders.Evidence) (orders.Applied, error) {
+	result, err := u.fold(e)
+	if err != nil || result.Order.No == "" { // an orphan
+		return result, err
+	}
+	return result, u.wantQuery(&result, &e)
+}
+
+func (u unit) fold(e orders.Evidence) (orders.Applied, error) {
 	digest := digestOf(&e)
 	if err := u.keepNonce(&e, digest); err != nil {
 		return orders.Applied{}, err
@@ -50,7 +59,7 @@ func (u unit) apply(e orders.Evidence) (orders.Applied, error) {
 	e.ReceivedAt = received
 	f := orders.Fold(b, e)
 	result.Verdict, result.Why, result.Events = f.Verdict, f.Why, f.Events
-	result.Moved = moved(&b.Order, &f.Book.Order)
+	result.Moved = b.Order.State != f.Book.Order.State || !reflect.DeepEqual(b.Order.Attempts, f.Book.Order.Attempts)
 	if result.Moved || len(f.Events) > 0 {
 		if err := u.save(&change{b, f}, received); err != nil {
 			return result, err
@@ -60,14 +69,21 @@ func (u unit) apply(e orders.Evidence) (orders.Applied, error) {
 	return result, u.judge(digest, result, &e)
 }
 
-// moved says whether a state rose.
-func moved(before, after *orders.Order) bool {
-	for i := range before.Attempts {
-		if before.Attempts[i].State != after.Attempts[i].State {
-			return true
-		}
+// wantQuery makes the query due that evidence asks for: a hint, a fact that may not stand alone, a payer who waits for our
+// confirm. It does so for repeats too. What answers our own question asks for nothing: who asked says when to ask again.
+func (u unit) wantQuery(a *orders.Applied, e *orders.Evidence) error {
+	hint, answer := a.Verdict == orders.VerdictHint, e.Source == orders.SourceQuery || e.Source == orders.SourceCall
+	if answer || !hint && !e.Ask && a.Verdict != orders.VerdictNeedsQuery {
+		return nil
 	}
-	return before.State != after.State
+	if a.Order.Attempt(e.AttemptNo).State == orders.AttemptPaid {
+		return nil
+	}
+	spacing := time.Duration(0)
+	if hint {
+		spacing = orders.HintSpacing
+	}
+	return u.due(e.AttemptNo, e.ReceivedAt, spacing)
 }
 
 const (

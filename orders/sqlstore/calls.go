@@ -8,13 +8,13 @@ import (
 	"pay.taipei/gateway/orders"
 )
 
-// ClaimCall is documented in orders.Folder.
-func (s *Store) ClaimCall(ctx context.Context, attempt orders.AttemptNo, op orders.Op, now time.Time) (orders.Call, error) {
-	return write(ctx, s, func(u unit) (orders.Call, error) { return u.claimCall(attempt, op, now) })
+// ClaimConfirm is documented in orders.Folder.
+func (s *Store) ClaimConfirm(ctx context.Context, attempt orders.AttemptNo, now time.Time) (orders.Call, error) {
+	return write(ctx, s, func(u unit) (orders.Call, error) { return u.claimConfirm(attempt, now) })
 }
 
-func (u unit) claimCall(attempt orders.AttemptNo, op orders.Op, now time.Time) (orders.Call, error) {
-	call := orders.Call{Attempt: attempt, Op: op, Ordinal: 1, SentAt: stored(now)}
+func (u unit) claimConfirm(attempt orders.AttemptNo, now time.Time) (orders.Call, error) {
+	call := orders.Call{Attempt: attempt, Op: orders.OpConfirm, Ordinal: 1, SentAt: stored(now)}
 	no, err := u.orderOf(attempt)
 	if err != nil {
 		return call, err
@@ -24,7 +24,7 @@ func (u unit) claimCall(attempt orders.AttemptNo, op orders.Op, now time.Time) (
 		return call, err
 	}
 	for _, c := range b.Order.Calls {
-		if c.Attempt != attempt || c.Op != op {
+		if c.Attempt != attempt || c.Op != orders.OpConfirm {
 			continue
 		}
 		switch c.Outcome {
@@ -34,7 +34,7 @@ func (u unit) claimCall(attempt orders.AttemptNo, op orders.Op, now time.Time) (
 			call.Ordinal = c.Ordinal + 1
 		}
 	}
-	if op == orders.OpConfirm && !b.Payable(now) {
+	if !b.Payable(now) {
 		return call, orders.ErrNotPayable
 	}
 	return call, u.addCall(call)

@@ -85,8 +85,12 @@ func abandon(o *orders.Order) {
 	}
 }
 
-// goOn adds the next attempt, with an open create call.
+// goOn tries the newest attempt again if no byte of it has left us, and else adds the next one; both with an
+// open create call.
 func (u unit) goOn(o *orders.Order, r orders.Resumption) error {
+	if a := o.Current(); a.State == orders.AttemptIntent && !a.Abandoned && lastCreate(o, a.No).Outcome == orders.OutcomeNotSent {
+		return u.openCreate(o, r.Now)
+	}
 	c := changing(orders.Book{Order: *o})
 	abandon(&c.Book.Order)
 	if err := u.save(c, r.Now); err != nil {
@@ -136,20 +140,32 @@ func (u unit) finishCreate(f orders.CreateFinish) (orders.Order, error) {
 	if err != nil {
 		return orders.Order{}, err
 	}
-	o, err := u.lockOrder(no)
+	b, err := u.lock(no)
 	if err != nil {
-		return o, err
+		return b.Order, err
 	}
-	call := orders.Call{Attempt: f.Attempt, Op: orders.OpCreate, Ordinal: 1, Outcome: f.Outcome, EndedAt: f.Now}
-	if err := u.finishCall(&o, call); err != nil {
-		return o, err
+	call := lastCreate(&b.Order, f.Attempt)
+	call.Outcome, call.EndedAt = f.Outcome, f.Now
+	if err := u.finishCall(&b.Order, call); err != nil {
+		return b.Order, err
 	}
-	c := changing(orders.Book{Order: o})
+	c := changing(b)
 	created(c, &f)
 	if err := u.save(c, f.Now); err != nil {
-		return o, err
+		return b.Order, err
 	}
 	return c.Book.Order, u.answer(f.Key, f.Answer, &c.Book.Order)
+}
+
+// lastCreate is the newest create call of an attempt; the zero Call when there is none.
+func lastCreate(o *orders.Order, attempt orders.AttemptNo) orders.Call {
+	var last orders.Call
+	for _, c := range o.Calls { // by ordinal
+		if c.Attempt == attempt && c.Op == orders.OpCreate {
+			last = c
+		}
+	}
+	return last
 }
 
 // created does to the attempt what the outcome of its create call means. Evidence may have
@@ -158,8 +174,12 @@ func created(c *change, f *orders.CreateFinish) {
 	a := c.Book.Order.Attempt(f.Attempt)
 	switch f.Outcome {
 	case orders.OutcomeDone:
-		a.Redirect = f.Redirect
 		a.Refs = merged(f.Refs, a.Refs)
+		if !c.Book.Payable(f.Now) || a.State.Ended() { // paid or frozen meanwhile: nobody is sent there
+			a.Abandoned = !a.State.Ended()
+			return
+		}
+		a.Redirect = f.Redirect
 		hand(c, a, f.Now)
 	case orders.OutcomeUnknown:
 		a.Abandoned = true

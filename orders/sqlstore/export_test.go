@@ -38,11 +38,11 @@ func (s *Store) PlaceHeld(ctx context.Context, p orders.Placement, h *Hold) erro
 }
 
 func (s *Store) HandHeld(ctx context.Context, no orders.OrderNo, a orders.AttemptNo, now time.Time, h *Hold) error {
-	return held(ctx, s, h, func(u unit) (orders.Order, error) { return u.hand(no, a, now) })
+	return held(ctx, s, h, func(u unit) (orders.Order, error) { return u.hand(no, a, true, now) })
 }
 
-func (s *Store) ClaimCallHeld(ctx context.Context, a orders.AttemptNo, op orders.Op, now time.Time, h *Hold) error {
-	return held(ctx, s, h, func(u unit) (orders.Call, error) { return u.claimCall(a, op, now) })
+func (s *Store) ClaimConfirmHeld(ctx context.Context, a orders.AttemptNo, now time.Time, h *Hold) error {
+	return held(ctx, s, h, func(u unit) (orders.Call, error) { return u.claimConfirm(a, now) })
 }
 
 func (s *Store) ResumeHeld(ctx context.Context, r orders.Resumption, h *Hold) error {

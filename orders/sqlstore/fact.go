@@ -51,9 +51,12 @@ func (s *fact) fact() (*orders.Fact, error) {
 		ProviderTradeNo: s.ProviderTradeNo, Refs: s.Refs,
 	}
 	if s.Amount != nil {
-		a, err := money.FromUnits(s.Amount.Units, s.Amount.Currency)
-		if err != nil {
-			return nil, err
+		var a money.Amount // of no currency: what an adapter makes of a foreign one
+		if s.Amount.Currency != "" {
+			var err error
+			if a, err = money.FromUnits(s.Amount.Units, s.Amount.Currency); err != nil {
+				return nil, err
+			}
 		}
 		f.Amount = &a
 	}

@@ -9,13 +9,12 @@ import (
 	"pay.taipei/gateway/orders"
 )
 
-// Hand is documented in orders.Folder. An attempt that has ended or is abandoned is not
-// payable either.
-func (s *Store) Hand(ctx context.Context, no orders.OrderNo, attempt orders.AttemptNo, now time.Time) (orders.Order, error) {
-	return write(ctx, s, func(u unit) (orders.Order, error) { return u.hand(no, attempt, now) })
+// Hand is documented in orders.Folder.
+func (s *Store) Hand(ctx context.Context, no orders.OrderNo, attempt orders.AttemptNo, again bool, now time.Time) (orders.Order, error) {
+	return write(ctx, s, func(u unit) (orders.Order, error) { return u.hand(no, attempt, again, now) })
 }
 
-func (u unit) hand(no orders.OrderNo, attempt orders.AttemptNo, now time.Time) (orders.Order, error) {
+func (u unit) hand(no orders.OrderNo, attempt orders.AttemptNo, again bool, now time.Time) (orders.Order, error) {
 	b, err := u.lock(no)
 	if err != nil {
 		return b.Order, err
@@ -25,7 +24,7 @@ func (u unit) hand(no orders.OrderNo, attempt orders.AttemptNo, now time.Time) (
 	if a == nil {
 		return b.Order, fmt.Errorf("%w: attempt %s of order %s", orders.ErrNotFound, attempt, no)
 	}
-	if !b.Payable(now) || a.State.Ended() || a.Abandoned {
+	if !b.Openable(now) || a.No != b.Order.Current().No || (!again && !a.HandedAt.IsZero()) {
 		return b.Order, orders.ErrNotPayable
 	}
 	hand(c, a, now)

@@ -112,7 +112,8 @@ func (u unit) addOrder(o *orders.Order) error {
 
 // openCreate writes the open create call of the current attempt, before a byte leaves.
 func (u unit) openCreate(o *orders.Order, at time.Time) error {
-	c := orders.Call{Attempt: o.Current().No, Op: orders.OpCreate, Ordinal: 1, SentAt: stored(at)}
+	no := o.Current().No
+	c := orders.Call{Attempt: no, Op: orders.OpCreate, Ordinal: lastCreate(o, no).Ordinal + 1, SentAt: stored(at)}
 	o.Calls = append(o.Calls, c)
 	return u.addCall(c)
 }

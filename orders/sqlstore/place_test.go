@@ -129,7 +129,7 @@ func running(t *testing.T, s *sqlstore.Store, p orders.Placement) orders.Placeme
 
 func inDoubt(t *testing.T, s *sqlstore.Store, p orders.Placement) orders.Placement {
 	o := placed(t, s, p)
-	must[orders.Call](t)(s.ClaimCall(t.Context(), o.Attempts[0].No, orders.OpConfirm, morning))
+	must[orders.Call](t)(s.ClaimConfirm(t.Context(), o.Attempts[0].No, morning))
 	return p
 }
 
@@ -184,7 +184,10 @@ func TestFinishCreate(t *testing.T) {
 				if a.State != c.want || a.Abandoned != (c.outcome == orders.OutcomeUnknown) || got.Version != c.events || got.Calls[0].Outcome != c.outcome {
 					t.Errorf("got %+v, version %d, calls %+v", a, got.Version, got.Calls)
 				}
-				if c.outcome == orders.OutcomeDone && (a.Redirect == nil || !a.HandedAt.Equal(now) || a.Refs["transactionId"] == "") {
+				if c.outcome == orders.OutcomeDone && a.Refs["transactionId"] == "" {
+					t.Errorf("got %+v", a)
+				}
+				if leaves := c.outcome == orders.OutcomeDone && c.said != orders.AttemptPaid; leaves != (a.Redirect != nil) || leaves != a.HandedAt.Equal(now) {
 					t.Errorf("got %+v", a)
 				}
 				if c.said == orders.AttemptPaid && (a.Refs["transactionId"] != "8" || a.Refs["said"] != "yes") {

@@ -196,7 +196,7 @@ func TestBillsAreLockedInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, verb := range map[string]func() error{
-		"hand":  func() error { _, err := s.Hand(t.Context(), o.No, o.Attempts[0].No, morning); return err },
+		"hand":  func() error { _, err := s.Hand(t.Context(), o.No, o.Attempts[0].No, true, morning); return err },
 		"place": func() error { _, err := s.Place(t.Context(), placement(2, "BBBBBBBBB", "AAAAAAAAA")); return err },
 	} {
 		ended := make(chan error, 1)
@@ -248,7 +248,7 @@ func TestTakeOverAgainstTheHolder(t *testing.T) {
 		t.Run("confirm first", func(t *testing.T) {
 			d, one, two, o := fresh(t)
 			err := contest(t, d, func(ctx context.Context, h *sqlstore.Hold) error {
-				return one.ClaimCallHeld(ctx, o.Attempts[0].No, orders.OpConfirm, still, h)
+				return one.ClaimConfirmHeld(ctx, o.Attempts[0].No, still, h)
 			}, func(ctx context.Context) error {
 				_, err := two.Place(ctx, newOrder())
 				return err
@@ -263,7 +263,7 @@ func TestTakeOverAgainstTheHolder(t *testing.T) {
 			err := contest(t, d, func(ctx context.Context, h *sqlstore.Hold) error {
 				return one.PlaceHeld(ctx, newOrder(), h)
 			}, func(ctx context.Context) error {
-				_, err := two.ClaimCall(ctx, o.Attempts[0].No, orders.OpConfirm, still)
+				_, err := two.ClaimConfirm(ctx, o.Attempts[0].No, still)
 				return err
 			})
 			wantErr(t, err, orders.ErrNotPayable)
@@ -273,7 +273,7 @@ func TestTakeOverAgainstTheHolder(t *testing.T) {
 			err := contest(t, d, func(ctx context.Context, h *sqlstore.Hold) error {
 				return one.PlaceHeld(ctx, newOrder(), h)
 			}, func(ctx context.Context) error {
-				_, err := two.Hand(ctx, o.No, o.Attempts[0].No, still)
+				_, err := two.Hand(ctx, o.No, o.Attempts[0].No, true, still)
 				return err
 			})
 			wantErr(t, err, orders.ErrNotPayable)
@@ -289,7 +289,7 @@ func TestTakeOverAgainstTheHolder(t *testing.T) {
 			if err != nil { // it left us while the first held the bill; afterwards the bill is free
 				t.Error(err)
 			}
-			_, err = one.Hand(t.Context(), o.No, o.Attempts[0].No, still)
+			_, err = one.Hand(t.Context(), o.No, o.Attempts[0].No, true, still)
 			wantErr(t, err, orders.ErrNotPayable)
 		})
 	})

@@ -31,6 +31,9 @@ import (
 	"pay.taipei/gateway/orders/sqlstore"
 )
 
+// account is where the tests' attempts are made.
+const account = "bravobank-main"
+
 // morning is when the tests' orders are made; they end ten minutes later.
 var morning = time.Date(2017, 6, 13, 9, 0, 0, 0, orders.Taipei)
 
@@ -156,7 +159,7 @@ func attempt(no orders.OrderNo, ordinal int) orders.Attempt {
 		panic(err)
 	}
 	return orders.Attempt{
-		No: n, Ordinal: ordinal, Account: "bravobank-main", Provider: "bravobank", Environment: "demo", PayeeMemberID: "1136549",
+		No: n, Ordinal: ordinal, Account: account, Provider: "bravobank", Environment: "demo", PayeeMemberID: "1136549",
 		Token: "t" + string(n), CreatedAt: morning, QueryAt: after(12 * time.Minute),
 	}
 }
@@ -174,7 +177,7 @@ func said(o *orders.Order, ordinal int, state orders.AttemptState, at time.Time)
 		f.Amount, f.PaidAt, f.Method = &o.Total, at, "credit_card"
 	}
 	return orders.Evidence{
-		Source: orders.SourceCallback, Account: "bravobank-main", AttemptNo: o.Attempts[ordinal-1].No, Fact: &f, ReceivedAt: at,
+		Source: orders.SourceCallback, Account: account, AttemptNo: o.Attempts[ordinal-1].No, Fact: &f, ReceivedAt: at,
 		Raw: orders.Raw{Line: "POST /callbacks/bravobank-main", Header: "Bravo-Kid: 1\n", Body: []byte(state.String())},
 	}
 }
@@ -359,7 +362,7 @@ func TestSweepsUseTheirIndex(t *testing.T) {
 	for name, index := range map[string]string{
 		"sqlClaimQuery": "attempts_query", "sqlClaimSettle": "orders_settle", "sqlClaimOrphan": "evidence_next",
 		"sqlClaimDelivery": "events_due", "sqlNextDelivery": "events_due", "sqlUnsequenced": "events_unsequenced", "sqlNextInFeed": "events_unsequenced",
-		"sqlNextDue": "attempts_query", "sqlFeed": "events_seq", "sqlRunningKey": "keys_running", "sqlOutboxGauge": "events_undelivered", "sqlCounts": "calls_doubt",
+		"sqlNextQuery": "attempts_query", "sqlFeed": "events_seq", "sqlRunningKey": "keys_running", "sqlOutboxGauge": "events_undelivered", "sqlCounts": "calls_doubt",
 	} {
 		plan := explain(t, db, name, "EXPLAIN QUERY PLAN "+spliced(d, name, all[name]))
 		if !slices.ContainsFunc(plan, func(s string) bool { return strings.Contains(s, index) }) {

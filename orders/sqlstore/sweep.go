@@ -2,25 +2,30 @@ package sqlstore
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"pay.taipei/gateway/orders"
 )
 
-// mayHaveLeft is the condition under which a provider may know an attempt: only then is it
-// asked about. It is the rule of orders.Settle in SQL.
-const mayHaveLeft = `(attempts.handed_ms IS NOT NULL OR EXISTS (
-	SELECT 1 FROM calls c WHERE c.attempt_no = attempts.attempt_no AND c.outcome <> 'not_sent'))`
+// mayBeKnown is the condition under which a provider may know an attempt: only then is it
+// asked about. It is the rule of orders.Settle in SQL, and a provider that has told us knows it.
+const mayBeKnown = `(attempts.handed_ms IS NOT NULL OR EXISTS (
+	SELECT 1 FROM calls c WHERE c.attempt_no = attempts.attempt_no AND c.outcome <> 'not_sent') OR EXISTS (
+	SELECT 1 FROM evidence e WHERE e.attempt_no = attempts.attempt_no AND e.verdict = 'needs_query' AND e.applied_ms IS NULL))`
 
 const (
 	// The end of the lease is the next time at which the query is due.
 	sqlClaimQuery = `UPDATE attempts SET query_ms = $2, query_claimed = TRUE, query_wanted_ms = NULL,
 		query_fence = query_fence + 1, queried_ms = $1, asked = asked + 1
 		WHERE attempt_no = (SELECT attempt_no FROM attempts
-			WHERE query_ms IS NOT NULL AND query_ms <= $1 AND state_rank < 30 AND ` + mayHaveLeft + `
+			WHERE account = $3 AND query_ms IS NOT NULL AND query_ms <= $1 AND state_rank < 30 AND ` + mayBeKnown + `
 			ORDER BY query_ms, attempt_no LIMIT 1 /*skip locked*/)
 		RETURNING attempt_no, order_no, asked, query_fence`
+	// What could not stand alone has been proven by a query.
+	sqlProven = `UPDATE evidence SET applied_ms = $2 WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
+		AND EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_no = $1 AND a.state_rank = 30)`
+	sqlUnproven = `SELECT digest FROM evidence WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
+		ORDER BY received_ms, digest LIMIT 1`
 	sqlFinishQuery = `UPDATE attempts SET query_claimed = FALSE, queried_ms = $3, query_wanted_ms = NULL,
 		query_ms = CASE WHEN query_wanted_ms < $4 OR $4 IS NULL THEN query_wanted_ms ELSE $4 END
 		WHERE attempt_no = $1 AND query_fence = $2 AND query_claimed`
@@ -28,11 +33,11 @@ const (
 
 // ClaimQuery is documented in orders.Sweep. An attempt of which no byte has left us is never
 // asked about: some providers count such questions against us.
-func (s *Store) ClaimQuery(ctx context.Context, now time.Time, lease time.Duration) (orders.QueryWork, error) {
+func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, lease time.Duration) (orders.QueryWork, error) {
 	return write(ctx, s, func(u unit) (orders.QueryWork, error) {
 		var w orders.QueryWork
 		var no orders.OrderNo
-		found, err := u.one(sqlClaimQuery, []any{now.UnixMilli(), now.Add(lease).UnixMilli()}, &w.Attempt, &no, &w.Asked, &w.Fence)
+		found, err := u.one(sqlClaimQuery, []any{now.UnixMilli(), now.Add(lease).UnixMilli(), account}, &w.Attempt, &no, &w.Asked, &w.Fence)
 		if err != nil {
 			return w, err
 		}
@@ -40,14 +45,23 @@ func (s *Store) ClaimQuery(ctx context.Context, now time.Time, lease time.Durati
 			return w, orders.ErrNothing
 		}
 		w.Asked-- // not counting this time
+		if _, err = u.one(sqlUnproven, []any{w.Attempt}, &w.Unproven); err != nil {
+			return w, err
+		}
 		w.Order, err = u.order(no)
 		return w, err
 	})
 }
 
 // FinishQuery is documented in orders.Sweep; ErrFenced when the claim was lost. A query that
-// Due asked for meanwhile stays due when that is earlier than next.
+// evidence asked for meanwhile stays due when that is earlier than next.
 func (s *Store) FinishQuery(ctx context.Context, w orders.QueryWork, now, next time.Time) error {
+	if w.Unproven != "" {
+		// A transaction of its own: Apply locks evidence before the attempt, and this must not wait for it the other way round.
+		if _, err := write(ctx, s, func(u unit) (int64, error) { return u.exec(sqlProven, w.Attempt, now.UnixMilli()) }); err != nil {
+			return err
+		}
+	}
 	_, err := write(ctx, s, func(u unit) (int64, error) {
 		return u.fenced(sqlFinishQuery, w.Attempt, w.Fence, now.UnixMilli(), millis(next))
 	})
@@ -66,34 +80,26 @@ func (u unit) fenced(query string, args ...any) (int64, error) {
 const (
 	sqlLockQuery = `UPDATE attempts SET query_fence = query_fence WHERE attempt_no = $1
 		RETURNING query_ms, query_claimed, query_wanted_ms, queried_ms`
-	sqlSetQuery = `UPDATE attempts SET query_ms = $2, query_wanted_ms = $3 WHERE attempt_no = $1`
+	sqlSetQuery = `UPDATE attempts SET query_ms = $2, query_wanted_ms = $3, asked = 0 WHERE attempt_no = $1`
 )
 
-// Due is documented in orders.Folder; ErrNotFound for an unknown attempt.
-func (s *Store) Due(ctx context.Context, attempt orders.AttemptNo, at time.Time, spacing time.Duration) error {
-	attempt = orders.AttemptNo(text(string(attempt)))
-	_, err := write(ctx, s, func(u unit) (bool, error) {
-		var next, wanted, last time.Time
-		var claimed bool
-		found, err := u.one(sqlLockQuery, []any{attempt}, moment{&next}, &claimed, moment{&wanted}, moment{&last})
-		if err != nil {
-			return false, err
-		}
-		if !found {
-			return false, fmt.Errorf("%w: attempt %s", orders.ErrNotFound, attempt)
-		}
-		due := at
-		if !last.IsZero() && due.Before(last.Add(spacing)) {
-			due = last.Add(spacing)
-		}
-		if claimed { // what is due is the lease; this query comes after the claimed one
-			wanted = earlier(wanted, due)
-		} else {
-			next = earlier(next, due)
-		}
-		return true, u.exec1(sqlSetQuery, attempt, millis(next), millis(wanted))
-	})
-	return err
+// due makes an attempt's query due at a moment, but not within spacing of the last one.
+func (u unit) due(attempt orders.AttemptNo, at time.Time, spacing time.Duration) error {
+	var next, wanted, last time.Time
+	var claimed bool
+	if _, err := u.one(sqlLockQuery, []any{attempt}, moment{&next}, &claimed, moment{&wanted}, moment{&last}); err != nil {
+		return err
+	}
+	due := at
+	if !last.IsZero() && due.Before(last.Add(spacing)) {
+		due = last.Add(spacing)
+	}
+	if claimed { // what is due is the lease; this query comes after the claimed one
+		wanted = earlier(wanted, due)
+	} else {
+		next = earlier(next, due)
+	}
+	return u.exec1(sqlSetQuery, attempt, millis(next), millis(wanted))
 }
 
 // earlier is the earlier of two moments, of which the zero time is none.
@@ -115,41 +121,31 @@ const settleAgain = time.Minute
 
 // SettleNext is documented in orders.Sweep.
 func (s *Store) SettleNext(ctx context.Context, now time.Time) (orders.Order, error) {
-	for {
-		t, err := write(ctx, s, func(u unit) (settled, error) { return u.settle(now) })
-		if err != nil || t.done {
-			return t.order, err
-		}
-	}
+	return write(ctx, s, func(u unit) (orders.Order, error) { return u.settle(now) })
 }
 
-type settled struct {
-	order orders.Order
-	done  bool
-}
-
-func (u unit) settle(now time.Time) (settled, error) {
+func (u unit) settle(now time.Time) (orders.Order, error) {
 	var no orders.OrderNo
 	found, err := u.one(sqlClaimSettle, []any{now.UnixMilli(), now.Add(settleAgain).UnixMilli()}, &no)
 	if err != nil {
-		return settled{}, err
+		return orders.Order{}, err
 	}
 	if !found {
-		return settled{}, orders.ErrNothing
+		return orders.Order{}, orders.ErrNothing
 	}
 	b, err := u.lock(no)
 	if err != nil {
-		return settled{}, err
+		return orders.Order{}, err
 	}
 	c := change{b, orders.Settle(b, now)}
 	if c.Verdict != orders.VerdictApplied {
-		return settled{}, nil
+		return b.Order, nil
 	}
 	if err := u.forgetQueries(&c); err != nil {
-		return settled{}, err
+		return orders.Order{}, err
 	}
 	err = u.save(&c, now)
-	return settled{c.Book.Order, true}, err
+	return c.Book.Order, err
 }
 
 const sqlForgetQuery = `UPDATE attempts SET query_ms = NULL WHERE attempt_no = $1`
@@ -183,9 +179,9 @@ const orphanAgain = time.Minute
 
 // ClaimOrphan is documented in orders.Sweep.
 func (s *Store) ClaimOrphan(ctx context.Context, now, since time.Time) (orders.Evidence, error) {
+	var f *fact
 	claim, err := write(ctx, s, func(u unit) (*orders.Evidence, error) {
 		var e orders.Evidence
-		var f *fact
 		var line, header []byte
 		found, err := u.one(sqlClaimOrphan, []any{now.UnixMilli(), now.Add(orphanAgain).UnixMilli(), since.UnixMilli()},
 			&e.Source, &e.Purpose, &e.Account, &e.AttemptNo, &e.Nonce, asJSON{&f}, &e.NeedsQuery, moment{&e.ReceivedAt},
@@ -198,8 +194,7 @@ func (s *Store) ClaimOrphan(ctx context.Context, now, since time.Time) (orders.E
 			return nil, err
 		}
 		e.Raw.Line, e.Raw.Header = string(line), string(header)
-		e.Fact, err = f.fact()
-		return &e, err
+		return &e, nil
 	})
 	switch {
 	case err != nil:
@@ -207,13 +202,25 @@ func (s *Store) ClaimOrphan(ctx context.Context, now, since time.Time) (orders.E
 	case claim == nil:
 		return orders.Evidence{}, orders.ErrNothing
 	}
-	return *claim, nil
+	// Only now: a row that cannot be read must not hold up those behind it.
+	claim.Fact, err = f.fact()
+	return *claim, err
 }
 
-const sqlNextDue = `SELECT MIN(at) FROM (
-	SELECT MIN(query_ms) AS at FROM attempts WHERE query_ms IS NOT NULL AND state_rank < 30 AND ` + mayHaveLeft + `
-	UNION ALL SELECT MIN(settle_ms) FROM orders WHERE settle_ms IS NOT NULL
+const (
+	sqlNextQuery = `SELECT MIN(query_ms) FROM attempts WHERE account = $1 AND query_ms IS NOT NULL AND state_rank < 30 AND ` + mayBeKnown
+	sqlNextDue   = `SELECT MIN(at) FROM (
+	SELECT MIN(settle_ms) AS at FROM orders WHERE settle_ms IS NOT NULL
 	UNION ALL SELECT MIN(next_ms) FROM evidence WHERE next_ms IS NOT NULL) AS due`
+)
+
+// NextQuery is documented in orders.Sweep.
+func (s *Store) NextQuery(ctx context.Context, account string) (time.Time, error) {
+	return read(ctx, s, func(u unit) (at time.Time, err error) {
+		_, err = u.one(sqlNextQuery, []any{account}, moment{&at})
+		return at, err
+	})
+}
 
 // NextDue is documented in orders.Sweep.
 func (s *Store) NextDue(ctx context.Context) (time.Time, error) {

@@ -16,20 +16,20 @@ func TestHand(t *testing.T) {
 		p.Order.Attempts[0].State, p.Order.Attempts[0].HandedAt = orders.AttemptIntent, time.Time{}
 		o := placed(t, s, p)
 		no := o.Attempts[0].No
-		_, err := s.Hand(t.Context(), o.No, "201706130000000199", morning)
+		_, err := s.Hand(t.Context(), o.No, "201706130000000199", true, morning)
 		wantErr(t, err, orders.ErrNotFound)
-		first := must[orders.Order](t)(s.Hand(t.Context(), o.No, no, after(time.Minute)))
+		first := must[orders.Order](t)(s.Hand(t.Context(), o.No, no, true, after(time.Minute)))
 		if a := first.Attempts[0]; a.State != orders.AttemptPending || !a.HandedAt.Equal(after(time.Minute)) || first.Version != 2 {
 			t.Errorf("handed %+v, version %d", a, first.Version)
 		}
-		second := must[orders.Order](t)(s.Hand(t.Context(), o.No, no, after(2*time.Minute)))
+		second := must[orders.Order](t)(s.Hand(t.Context(), o.No, no, true, after(2*time.Minute)))
 		if !reflect.DeepEqual(second, first) || !reflect.DeepEqual(must[orders.Order](t)(s.Order(t.Context(), o.No)), first) {
 			t.Errorf("a repeat changed %+v\nto %+v", first, second)
 		}
-		_, err = s.Hand(t.Context(), o.No, no, o.ExpiresAt)
+		_, err = s.Hand(t.Context(), o.No, no, true, o.ExpiresAt)
 		wantErr(t, err, orders.ErrNotPayable)
 		applied(t, s, said(&o, 1, orders.AttemptFailed, after(3*time.Minute)))
-		_, err = s.Hand(t.Context(), o.No, no, after(4*time.Minute))
+		_, err = s.Hand(t.Context(), o.No, no, true, after(4*time.Minute))
 		wantErr(t, err, orders.ErrNotPayable)
 	})
 }
@@ -40,7 +40,7 @@ func TestCalls(t *testing.T) {
 		s := d.open(t)
 		o := placed(t, s, placement(1, "AAAAAAAAA"))
 		no := o.Attempts[0].No
-		claim := func(at time.Time) (orders.Call, error) { return s.ClaimCall(t.Context(), no, orders.OpConfirm, at) }
+		claim := func(at time.Time) (orders.Call, error) { return s.ClaimConfirm(t.Context(), no, at) }
 		finish := func(c orders.Call, outcome orders.Outcome) orders.Order {
 			c.Outcome, c.EndedAt = outcome, after(time.Minute)
 			if err := s.FinishCall(t.Context(), c); err != nil {
@@ -94,19 +94,16 @@ func TestQueries(t *testing.T) {
 		s := d.open(t)
 		o := placed(t, s, placement(1, "AAAAAAAAA"))
 		no := o.Attempts[0].No
-		claim := func(at time.Time) (orders.QueryWork, error) { return s.ClaimQuery(t.Context(), at, time.Minute) }
+		claim := func(at time.Time) (orders.QueryWork, error) {
+			return s.ClaimQuery(t.Context(), account, at, time.Minute)
+		}
 		due := func(at time.Time) {
 			t.Helper()
-			if err := s.Due(t.Context(), no, at, time.Minute); err != nil {
-				t.Fatal(err)
-			}
+			applied(t, s, orders.Evidence{Source: orders.SourceReturn, Account: account, AttemptNo: no, ReceivedAt: at})
 		}
 		wantDue := func(want time.Time) {
 			t.Helper()
-			if _, err := d.raw(t).Exec("UPDATE orders SET settle_ms = NULL"); err != nil {
-				t.Fatal(err)
-			}
-			if got := must[time.Time](t)(s.NextDue(t.Context())); !got.Equal(want) {
+			if got := must[time.Time](t)(s.NextQuery(t.Context(), account)); !got.Equal(want) {
 				t.Fatalf("next due at %v, want %v", got, want)
 			}
 		}
@@ -133,7 +130,7 @@ func TestQueries(t *testing.T) {
 
 		w = must[orders.QueryWork](t)(claim(after(3 * time.Minute)))
 		again := must[orders.QueryWork](t)(claim(after(4 * time.Minute))) // its lease has passed
-		if again.Asked != 2 || again.Fence == w.Fence {
+		if again.Asked != 1 || again.Fence == w.Fence {
 			t.Errorf("claimed %+v", again)
 		}
 		wantErr(t, s.FinishQuery(t.Context(), w, after(4*time.Minute), after(5*time.Minute)), orders.ErrFenced)
@@ -160,10 +157,8 @@ func TestQueriesOfWhatNeverLeft(t *testing.T) {
 		o := placed(t, s, clicked)
 		created := serverCreate(placement(2, "BBBBBBBBB"))
 		sent := placed(t, s, created)
-		if err := s.Due(t.Context(), o.Attempts[0].No, morning, time.Minute); err != nil {
-			t.Fatal(err)
-		}
-		_, err := s.ClaimQuery(t.Context(), after(time.Minute), time.Minute)
+		applied(t, s, orders.Evidence{Source: orders.SourceReturn, Account: account, AttemptNo: o.Attempts[0].No, ReceivedAt: morning})
+		_, err := s.ClaimQuery(t.Context(), account, after(time.Minute), time.Minute)
 		wantErr(t, err, orders.ErrNothing)
 		if next := must[time.Time](t)(s.NextDue(t.Context())); !next.Equal(o.ExpiresAt) {
 			t.Errorf("next due at %v", next)
@@ -172,14 +167,14 @@ func TestQueriesOfWhatNeverLeft(t *testing.T) {
 		if n := count(t, d, "SELECT COUNT(*) FROM attempts WHERE query_ms IS NOT NULL"); n != 1 {
 			t.Errorf("%d queries are due", n)
 		}
-		if w := must[orders.QueryWork](t)(s.ClaimQuery(t.Context(), after(time.Hour), time.Minute)); w.Attempt != sent.Attempts[0].No {
+		if w := must[orders.QueryWork](t)(s.ClaimQuery(t.Context(), account, after(time.Hour), time.Minute)); w.Attempt != sent.Attempts[0].No {
 			t.Errorf("claimed %+v", w)
 		}
 		f := orders.CreateFinish{Key: created.Key, Attempt: sent.Attempts[0].No, Now: morning, Outcome: orders.OutcomeNotSent}
 		if _, err := s.FinishCreate(t.Context(), f); err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.ClaimQuery(t.Context(), after(2*time.Hour), time.Minute)
+		_, err = s.ClaimQuery(t.Context(), account, after(2*time.Hour), time.Minute)
 		wantErr(t, err, orders.ErrNothing)
 	})
 }
@@ -195,6 +190,9 @@ func TestSettle(t *testing.T) {
 		end := left.ExpiresAt
 		_, err := s.SettleNext(t.Context(), end.Add(-time.Millisecond))
 		wantErr(t, err, orders.ErrNothing)
+		if got := must[orders.Order](t)(s.SettleNext(t.Context(), end)); got.No != left.No || got.State != orders.OrderOpen {
+			t.Errorf("settled %+v, which may have been paid: evidence ends it", got)
+		}
 		got := must[orders.Order](t)(s.SettleNext(t.Context(), end))
 		if got.No != stayed.No || got.State != orders.OrderExpired || got.Attempts[0].State != orders.AttemptExpired {
 			t.Errorf("settled %+v", got)
@@ -202,7 +200,7 @@ func TestSettle(t *testing.T) {
 		if stored := must[orders.Book](t)(s.Book(t.Context(), stayed.No)); !reflect.DeepEqual(stored.Order, got) || stored.Bills["BBBBBBBBB"].Holder != "" {
 			t.Errorf("stored %+v", stored)
 		}
-		_, err = s.SettleNext(t.Context(), end) // the other may have been paid: evidence ends it
+		_, err = s.SettleNext(t.Context(), end)
 		wantErr(t, err, orders.ErrNothing)
 		if got := count(t, d, "SELECT settle_ms FROM orders WHERE order_no = $1", string(left.No)); got != end.Add(time.Minute).UnixMilli() {
 			t.Errorf("looked at again at %v", time.UnixMilli(got))

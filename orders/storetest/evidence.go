@@ -155,9 +155,9 @@ var applying = map[string]func(*world){
 		if b := w.book(o.No); !b.Order.Review || b.Payable(inTime) || b.Order.State != orders.OrderOpen || b.Bills[bill1].Paid != "" {
 			w.Errorf("book %+v", b)
 		}
-		_, err := w.stores[0].Hand(w.ctx, o.No, o.Attempts[0].No, inTime)
+		_, err := w.stores[0].Hand(w.ctx, o.No, o.Attempts[0].No, true, inTime)
 		w.is(err, orders.ErrNotPayable)
-		_, err = w.stores[0].ClaimCall(w.ctx, o.Attempts[0].No, orders.OpConfirm, inTime)
+		_, err = w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
 		w.is(err, orders.ErrNotPayable)
 		w.apply(said(&o, 1, orders.AttemptPaid, inTime))
 		if got := w.order(o.No); got.State != orders.OrderPaid || !got.Review {
@@ -186,7 +186,7 @@ var applying = map[string]func(*world){
 			w.Fatalf("applied %+v", applied)
 		}
 		asked := said(&o, 1, orders.AttemptPaid, inTime)
-		asked.Source, asked.Purpose = orders.SourceQuery, orders.PurposeBeforePaid
+		asked.Source, asked.Purpose = orders.SourceQuery, orders.PurposeBeforePaid("1")
 		if applied := w.apply(asked); !applied.Moved || applied.Repeat {
 			w.Errorf("the answer: %+v", applied)
 		}
@@ -216,6 +216,7 @@ var applying = map[string]func(*world){
 		if applied := w.apply(e); applied.Verdict != orders.VerdictHint || applied.Moved || applied.Order.No != o.No {
 			w.Errorf("applied %+v", applied)
 		}
+		o.Attempts[0].QueryAt = inTime // but the provider is asked
 		w.same(w.order(o.No), o)
 	},
 	"late": func(w *world) {
@@ -242,9 +243,9 @@ var applying = map[string]func(*world){
 		if b := w.book(second.No); b.Payable(now) || b.Bills[bill2].Holder != second.No || b.Bills[bill2].Paid != first.No {
 			w.Errorf("the second order's bills %v", b.Bills)
 		}
-		_, err := w.stores[1].Hand(w.ctx, second.No, second.Attempts[0].No, now)
+		_, err := w.stores[1].Hand(w.ctx, second.No, second.Attempts[0].No, true, now)
 		w.is(err, orders.ErrNotPayable)
-		_, err = w.stores[1].ClaimCall(w.ctx, second.Attempts[0].No, orders.OpConfirm, now)
+		_, err = w.stores[1].ClaimConfirm(w.ctx, second.Attempts[0].No, now)
 		w.is(err, orders.ErrNotPayable)
 		paid := w.apply(said(&second, 1, orders.AttemptPaid, now))
 		if !slices.Equal(paid.Events, []orders.EventType{orders.EventPaid, orders.EventSurplus}) {
@@ -302,6 +303,17 @@ var applying = map[string]func(*world){
 }
 
 var orphans = map[string]func(*world){
+	"of a foreign currency holds up nobody": func(w *world) {
+		o := w.place(w.placement(bill1))
+		foreign := said(&o, 1, orders.AttemptPaid, inTime)
+		foreign.AttemptNo, foreign.Fact.Amount = "201706139999999901", &money.Amount{}
+		w.apply(foreign)
+		found, err := w.stores[0].ClaimOrphan(w.ctx, inTime, placedAt)
+		w.ok(err)
+		if found.Fact == nil || found.Fact.Amount == nil || *found.Fact.Amount != (money.Amount{}) || found.Digest() != foreign.Digest() {
+			w.Errorf("found %+v", found)
+		}
+	},
 	"placed, then found": func(w *world) {
 		p := w.placement(bill1)
 		e := said(&p.Order, 1, orders.AttemptPaid, inTime)
@@ -388,13 +400,13 @@ func (w *world) orphans(n int64) {
 var handing = map[string]func(*world){
 	"first and repeated": func(w *world) {
 		placed := w.place(clicked(w.placement(bill1)))
-		o, err := w.stores[0].Hand(w.ctx, placed.No, placed.Attempts[0].No, inTime)
+		o, err := w.stores[0].Hand(w.ctx, placed.No, placed.Attempts[0].No, true, inTime)
 		w.ok(err)
 		w.same(w.order(o.No), o)
 		if a := o.Attempts[0]; a.State != orders.AttemptPending || !a.HandedAt.Equal(inTime) {
 			w.Errorf("attempt %+v", a)
 		}
-		repeat, err := w.stores[1].Hand(w.ctx, placed.No, placed.Attempts[0].No, inTime.Add(time.Minute))
+		repeat, err := w.stores[1].Hand(w.ctx, placed.No, placed.Attempts[0].No, true, inTime.Add(time.Minute))
 		w.ok(err)
 		w.same(repeat, o)
 		w.told(o.No, orders.EventCreated, orders.EventPending)
@@ -402,7 +414,7 @@ var handing = map[string]func(*world){
 	"many at once": func(w *world) {
 		o := w.place(clicked(w.placement(bill1)))
 		for _, err := range parallel(24, func(i int) error {
-			_, err := w.store(i).Hand(w.ctx, o.No, o.Attempts[0].No, inTime)
+			_, err := w.store(i).Hand(w.ctx, o.No, o.Attempts[0].No, true, inTime)
 			return err
 		}) {
 			w.ok(err)
@@ -437,17 +449,51 @@ var handing = map[string]func(*world){
 			o := w.place(p)
 			c.before(&o)
 			want := w.order(o.No)
-			if _, err := w.stores[1].Hand(w.ctx, o.No, o.Attempts[0].No, c.now); !errors.Is(err, orders.ErrNotPayable) {
+			if _, err := w.stores[1].Hand(w.ctx, o.No, o.Attempts[0].No, true, c.now); !errors.Is(err, orders.ErrNotPayable) {
 				w.Errorf("%s: %v", name, err)
 			}
 			w.same(w.order(o.No), want)
 		}
 	},
+	"a number for one visit": func(w *world) {
+		o := w.place(clicked(w.placement(bill1)))
+		won := 0
+		for _, err := range parallel(8, func(i int) error {
+			_, err := w.store(i).Hand(w.ctx, o.No, o.Attempts[0].No, false, inTime)
+			return err
+		}) {
+			if err == nil {
+				won++
+				continue
+			}
+			w.is(err, orders.ErrNotPayable)
+		}
+		if won != 1 {
+			w.Errorf("it left us %d times", won)
+		}
+	},
+	"not while another confirm is in doubt": func(w *world) {
+		p := created(w.placement(bill1))
+		w.place(p)
+		o, fence, err := w.resume(p, p.LeaseUntil)
+		w.ok(err)
+		_, err = w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
+		w.ok(err)
+		_, err = w.stores[1].ClaimConfirm(w.ctx, o.Attempts[1].No, inTime)
+		w.is(err, orders.ErrNotPayable)
+		f := finishing(p, &o, fence, orders.OutcomeDone)
+		f.Attempt = o.Attempts[1].No
+		if o, err = w.stores[0].FinishCreate(w.ctx, f); err != nil || o.Attempts[1].Redirect != nil {
+			w.Errorf("%+v, %v: a redirect leaves while money may have moved", o.Attempts[1], err)
+		}
+		_, err = w.stores[0].Hand(w.ctx, o.No, o.Attempts[1].No, true, inTime)
+		w.is(err, orders.ErrNotPayable)
+	},
 	"nobody's": func(w *world) {
 		o := w.place(clicked(w.placement(bill1)))
-		_, err := w.stores[0].Hand(w.ctx, "2017061399999999", o.Attempts[0].No, inTime)
+		_, err := w.stores[0].Hand(w.ctx, "2017061399999999", o.Attempts[0].No, true, inTime)
 		w.is(err, orders.ErrNotFound)
-		_, err = w.stores[0].Hand(w.ctx, o.No, w.attempt(&o, 2).No, inTime)
+		_, err = w.stores[0].Hand(w.ctx, o.No, w.attempt(&o, 2).No, true, inTime)
 		w.is(err, orders.ErrNotFound)
 	},
 }
@@ -455,7 +501,7 @@ var handing = map[string]func(*world){
 var calling = map[string]func(*world){
 	"claimed before it is sent": func(w *world) {
 		o := w.place(w.placement(bill1))
-		call, err := w.stores[0].ClaimCall(w.ctx, o.Attempts[0].No, orders.OpConfirm, inTime)
+		call, err := w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
 		w.ok(err)
 		if call.Attempt != o.Attempts[0].No || call.Op != orders.OpConfirm || call.Ordinal != 1 || !call.SentAt.Equal(inTime) || call.Outcome != orders.OutcomeOpen {
 			w.Errorf("call %+v", call)
@@ -484,13 +530,13 @@ var calling = map[string]func(*world){
 			{orders.OutcomeRefused, false}, {orders.OutcomeNotSent, true},
 		} {
 			o := w.place(w.placement(fmt.Sprintf("H6666666%04d", i)))
-			call, err := w.stores[0].ClaimCall(w.ctx, o.Attempts[0].No, orders.OpConfirm, inTime)
+			call, err := w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
 			w.ok(err)
 			if c.outcome != orders.OutcomeOpen {
 				call.Outcome, call.EndedAt = c.outcome, inTime.Add(time.Second)
 				w.ok(w.stores[0].FinishCall(w.ctx, call))
 			}
-			next, err := w.stores[1].ClaimCall(w.ctx, o.Attempts[0].No, orders.OpConfirm, inTime.Add(time.Minute))
+			next, err := w.stores[1].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime.Add(time.Minute))
 			if c.free {
 				if w.ok(err); next.Ordinal != 2 {
 					w.Errorf("ordinal %d", next.Ordinal)
@@ -504,7 +550,7 @@ var calling = map[string]func(*world){
 		o := w.place(w.placement(bill1))
 		won := 0
 		for _, err := range parallel(24, func(i int) error {
-			_, err := w.store(i).ClaimCall(w.ctx, o.Attempts[0].No, orders.OpConfirm, inTime)
+			_, err := w.store(i).ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
 			return err
 		}) {
 			if err == nil {
@@ -519,17 +565,17 @@ var calling = map[string]func(*world){
 	},
 	"a confirm only while payable": func(w *world) {
 		o := w.place(w.placement(bill1))
-		_, err := w.stores[0].ClaimCall(w.ctx, o.Attempts[0].No, orders.OpConfirm, expiresAt)
+		_, err := w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, expiresAt)
 		w.is(err, orders.ErrNotPayable)
 		w.apply(said(&o, 1, orders.AttemptPaid, inTime))
-		_, err = w.stores[0].ClaimCall(w.ctx, o.Attempts[0].No, orders.OpConfirm, inTime)
+		_, err = w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
 		w.is(err, orders.ErrNotPayable)
 		if got := w.order(o.No); len(got.Calls) != 0 {
 			w.Errorf("calls %+v", got.Calls)
 		}
 	},
 	"of nobody": func(w *world) {
-		_, err := w.stores[0].ClaimCall(w.ctx, "201706139999999901", orders.OpConfirm, inTime)
+		_, err := w.stores[0].ClaimConfirm(w.ctx, "201706139999999901", inTime)
 		w.is(err, orders.ErrNotFound)
 	},
 	"an outcome once known stays": func(w *world) {
@@ -537,7 +583,7 @@ var calling = map[string]func(*world){
 		for i, first := range outcomes {
 			for j, second := range outcomes {
 				o := w.place(w.placement(fmt.Sprintf("H777777%d%04d", i, j)))
-				call, err := w.stores[0].ClaimCall(w.ctx, o.Attempts[0].No, orders.OpConfirm, inTime)
+				call, err := w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
 				w.ok(err)
 				for k, outcome := range []orders.Outcome{first, second} {
 					call.Outcome, call.EndedAt = outcome, inTime.Add(time.Duration(k+1)*time.Second)

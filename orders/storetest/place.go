@@ -282,7 +282,7 @@ var bills = map[string]func(*world){
 	},
 	"not takeable while a confirm is in doubt": func(w *world) {
 		first := w.place(w.placement(bill1))
-		call, err := w.stores[0].ClaimCall(w.ctx, first.Attempts[0].No, orders.OpConfirm, inTime)
+		call, err := w.stores[0].ClaimConfirm(w.ctx, first.Attempts[0].No, inTime)
 		w.ok(err)
 		take := func() error {
 			_, err := w.stores[1].Place(w.ctx, shift(w.placement(bill1), 2*time.Hour))
@@ -360,7 +360,7 @@ var bills = map[string]func(*world){
 			second := shift(w.placement(bill), 10*time.Minute)
 			errs := parallel(2, func(i int) error {
 				if i == round%2 { // their processes' clocks differ by a little
-					_, err := w.store(i).ClaimCall(w.ctx, first.Attempts[0].No, orders.OpConfirm, expiresAt.Add(-time.Millisecond))
+					_, err := w.store(i).ClaimConfirm(w.ctx, first.Attempts[0].No, expiresAt.Add(-time.Millisecond))
 					return err
 				}
 				_, err := w.store(i).Place(w.ctx, second)
@@ -428,7 +428,7 @@ var creating = map[string]func(*world){
 		if a := o.Attempts[0]; !a.Abandoned || a.State.Ended() || o.Calls[0].Outcome != orders.OutcomeUnknown || o.Doubt() {
 			w.Errorf("attempt %+v, calls %+v, doubt %v", a, o.Calls, o.Doubt())
 		}
-		work, err := w.stores[0].ClaimQuery(w.ctx, tooLate, lease)
+		work, err := w.stores[0].ClaimQuery(w.ctx, account, tooLate, lease)
 		if w.ok(err); work.Attempt != o.Attempts[0].No {
 			w.Errorf("the query is for %s", work.Attempt)
 		}
@@ -451,8 +451,30 @@ var creating = map[string]func(*world){
 			w.Errorf("order %+v", o)
 		}
 		o, fence, err := w.resume(p, f.Now)
-		if w.ok(err); fence != 1 || len(o.Attempts) != 2 {
-			w.Errorf("fence %d, %d attempts", fence, len(o.Attempts))
+		if w.ok(err); fence != 1 || len(o.Attempts) != 1 || len(o.Calls) != 2 || o.Calls[1].Ordinal != 2 || o.Calls[1].Outcome != orders.OutcomeOpen {
+			w.Errorf("fence %d, %d attempts, calls %+v: a number of which no byte has left us is used again", fence, len(o.Attempts), o.Calls)
+		}
+		w.same(w.order(o.No), o)
+		if o = w.finish(p, &o, fence, orders.OutcomeDone); o.Calls[1].Outcome != orders.OutcomeDone || o.Attempts[0].HandedAt.IsZero() {
+			w.Errorf("order %+v", o)
+		}
+	},
+	"a bill that is paid meanwhile gets no redirect": func(w *world) {
+		former := w.place(w.placement(bill1))
+		p := created(shift(w.placement(bill1), 10*time.Minute))
+		placed := w.place(p)
+		w.apply(said(&former, 1, orders.AttemptPaid, expiresAt.Add(time.Second)))
+		f := finishing(p, &placed, 0, orders.OutcomeDone)
+		o, err := w.stores[0].FinishCreate(w.ctx, f)
+		w.ok(err)
+		if a := o.Attempts[0]; a.Redirect != nil || !a.HandedAt.IsZero() || !a.Abandoned || a.State != orders.AttemptIntent {
+			w.Errorf("attempt %+v", a)
+		}
+		if k, err := w.stores[1].LookKey(w.ctx, p.Key); err != nil || !k.Done {
+			w.Errorf("key %+v, %v", k, err)
+		}
+		if work := w.ask(tooLate); work.Attempt != placed.Attempts[0].No {
+			w.Errorf("%s is watched", work.Attempt)
 		}
 	},
 	"a callback that comes first stays": func(w *world) {

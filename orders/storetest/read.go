@@ -53,7 +53,7 @@ var reading = map[string]func(*world){
 	"the timeline cites its evidence": func(w *world) {
 		o := w.place(w.placement(bill1))
 		no := o.Attempts[0].No
-		_, err := w.stores[0].ClaimCall(w.ctx, no, orders.OpConfirm, inTime)
+		_, err := w.stores[0].ClaimConfirm(w.ctx, no, inTime)
 		w.ok(err)
 		w.apply(said(&o, 1, orders.AttemptFailed, inTime.Add(time.Second)))
 		w.apply(said(&o, 1, orders.AttemptPaid, inTime.Add(2*time.Second)))
@@ -97,7 +97,7 @@ var reading = map[string]func(*world){
 		frozen := w.place(w.placement(bill1))
 		w.apply(wrong(&frozen, inTime))
 		doubtful := w.place(w.placement(bill2))
-		_, err = w.stores[0].ClaimCall(w.ctx, doubtful.Attempts[0].No, orders.OpConfirm, inTime)
+		_, err = w.stores[0].ClaimConfirm(w.ctx, doubtful.Attempts[0].No, inTime)
 		w.ok(err)
 		unplaced := w.placement(bill3)
 		w.apply(said(&unplaced.Order, 1, orders.AttemptPaid, inTime))

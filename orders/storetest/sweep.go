@@ -75,7 +75,7 @@ var settling = map[string]func(*world){
 		w.apply(wrong(&frozen, inTime))
 		w.apply(said(&frozen, 1, orders.AttemptFailed, inTime))
 		doubtful := w.place(w.placement(bill2))
-		_, err := w.stores[0].ClaimCall(w.ctx, doubtful.Attempts[0].No, orders.OpConfirm, inTime)
+		_, err := w.stores[0].ClaimConfirm(w.ctx, doubtful.Attempts[0].No, inTime)
 		w.ok(err)
 		w.apply(said(&doubtful, 1, orders.AttemptCancelled, inTime))
 		w.settle(tooLate)
@@ -185,7 +185,7 @@ var querying = map[string]func(*world){
 	},
 	"what has left us since": func(w *world) {
 		o := w.place(clicked(w.placement(bill1)))
-		_, err := w.stores[0].Hand(w.ctx, o.No, o.Attempts[0].No, inTime)
+		_, err := w.stores[0].Hand(w.ctx, o.No, o.Attempts[0].No, true, inTime)
 		w.ok(err)
 		if work := w.ask(tooLate); work.Attempt != o.Attempts[0].No {
 			w.Errorf("work %+v", work)
@@ -193,12 +193,12 @@ var querying = map[string]func(*world){
 	},
 	"sooner when asked for, never later": func(w *world) {
 		o := w.place(w.placement(bill1))
-		due := func(at time.Time) { w.ok(w.stores[1].Due(w.ctx, o.Attempts[0].No, at, time.Minute)) }
+		due := func(at time.Time) { w.hint(&o, at) }
 		w.idle(inTime)
 		due(inTime.Add(time.Second))
 		due(tooLate)
 		w.idle(inTime.Add(time.Second - time.Millisecond))
-		next, err := w.stores[1].NextDue(w.ctx)
+		next, err := w.stores[1].NextQuery(w.ctx, account)
 		if w.ok(err); !next.Equal(inTime.Add(time.Second)) {
 			w.Errorf("due at %v, want %v", next, inTime.Add(time.Second))
 		}
@@ -206,18 +206,17 @@ var querying = map[string]func(*world){
 	},
 	"spaced from the last": func(w *world) {
 		o := w.place(w.placement(bill1))
-		no := o.Attempts[0].No
-		w.ok(w.stores[1].Due(w.ctx, no, inTime, time.Minute))
+		w.hint(&o, inTime)
 		work := w.ask(inTime)
 		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime, tooLate))
-		w.ok(w.stores[1].Due(w.ctx, no, inTime.Add(10*time.Second), time.Minute))
+		w.hint(&o, inTime.Add(10*time.Second))
 		w.idle(inTime.Add(time.Minute - time.Millisecond))
 		w.ask(inTime.Add(time.Minute))
 	},
 	"asked for during a query": func(w *world) {
 		o := w.place(w.placement(bill1))
 		work := w.ask(tooLate)
-		w.ok(w.stores[1].Due(w.ctx, o.Attempts[0].No, tooLate.Add(time.Second), time.Minute))
+		w.hint(&o, tooLate.Add(time.Second))
 		w.idle(tooLate.Add(2 * time.Second)) // still claimed
 		w.ok(w.stores[0].FinishQuery(w.ctx, work, tooLate.Add(2*time.Second), time.Time{}))
 		w.ask(tooLate.Add(2*time.Second + time.Minute))
@@ -230,7 +229,7 @@ var querying = map[string]func(*world){
 		claimed := make([]int, 4)
 		for _, err := range parallel(len(claimed), func(i int) error {
 			for {
-				work, err := w.store(i).ClaimQuery(w.ctx, tooLate, time.Hour)
+				work, err := w.store(i).ClaimQuery(w.ctx, account, tooLate, time.Hour)
 				if errors.Is(err, orders.ErrNothing) {
 					return nil
 				}
@@ -250,7 +249,7 @@ var querying = map[string]func(*world){
 			total += c
 		}
 		for {
-			work, err := w.stores[0].ClaimQuery(w.ctx, tooLate, time.Hour)
+			work, err := w.stores[0].ClaimQuery(w.ctx, account, tooLate, time.Hour)
 			if errors.Is(err, orders.ErrNothing) {
 				break
 			}
@@ -267,14 +266,70 @@ var querying = map[string]func(*world){
 		if w.ok(err); !next.IsZero() {
 			w.Errorf("due at %v", next)
 		}
+		if next, err = w.stores[0].NextQuery(w.ctx, account); err != nil || !next.IsZero() {
+			w.Errorf("query due at %v, %v", next, err)
+		}
 		w.idle(tooLate)
 	},
+	"of its own account only": func(w *world) {
+		w.place(w.placement(bill1))
+		_, err := w.stores[0].ClaimQuery(w.ctx, "another", tooLate, lease)
+		w.is(err, orders.ErrNothing)
+		if next, err := w.stores[0].NextQuery(w.ctx, "another"); err != nil || !next.IsZero() {
+			w.Errorf("due at %v, %v", next, err)
+		}
+		w.ask(tooLate)
+	},
+	"at once for a fact, spaced for a hint": func(w *world) {
+		o := w.place(w.placement(bill1))
+		w.hint(&o, inTime)
+		w.ok(w.stores[0].FinishQuery(w.ctx, w.ask(inTime), inTime, tooLate))
+		e := said(&o, 1, orders.AttemptPending, inTime.Add(time.Second))
+		e.Ask = true
+		w.apply(e)
+		work := w.ask(inTime.Add(time.Second))
+		if work.Asked != 0 || work.Unproven != "" {
+			w.Errorf("work %+v", work)
+		}
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime.Add(time.Second), tooLate))
+		w.hint(&o, inTime.Add(2*time.Second))
+		w.idle(inTime.Add(time.Minute))
+		w.ask(inTime.Add(time.Second + orders.HintSpacing))
+	},
+	"what may not stand alone is asked about until it is proven": func(w *world) {
+		o := w.place(clicked(w.placement(bill1))) // even if we believe that no byte has left us
+		e := said(&o, 1, orders.AttemptPaid, inTime)
+		e.NeedsQuery = true
+		w.apply(e)
+		work := w.ask(inTime)
+		if work.Unproven == "" {
+			w.Fatalf("work %+v", work)
+		}
+		w.apply(said(&o, 1, orders.AttemptExpired, inTime))
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime, tooLate))
+		if work = w.ask(tooLate); work.Unproven == "" {
+			w.Fatalf("work %+v", work)
+		}
+		proof := said(&o, 1, orders.AttemptPaid, tooLate)
+		proof.Source, proof.Purpose = orders.SourceQuery, orders.PurposeBeforePaid(work.Unproven)
+		w.apply(proof)
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, tooLate, time.Time{}))
+		w.idle(tooLate.Add(1000 * time.Hour))
+		w.hint(&o, tooLate.Add(1001*time.Hour))
+		w.idle(tooLate.Add(2000 * time.Hour))
+	},
+}
+
+// hint says something about an order's first attempt that proves nothing.
+func (w *world) hint(o *orders.Order, at time.Time) {
+	w.Helper()
+	w.apply(orders.Evidence{Source: orders.SourceReturn, Account: account, AttemptNo: o.Attempts[0].No, ReceivedAt: at})
 }
 
 // ask claims the query that is due.
 func (w *world) ask(now time.Time) orders.QueryWork {
 	w.Helper()
-	work, err := w.stores[0].ClaimQuery(w.ctx, now, lease)
+	work, err := w.stores[0].ClaimQuery(w.ctx, account, now, lease)
 	w.ok(err)
 	return work
 }
@@ -282,7 +337,7 @@ func (w *world) ask(now time.Time) orders.QueryWork {
 // idle ends the case when a query is due.
 func (w *world) idle(now time.Time) {
 	w.Helper()
-	_, err := w.stores[1].ClaimQuery(w.ctx, now, lease)
+	_, err := w.stores[1].ClaimQuery(w.ctx, account, now, lease)
 	w.is(err, orders.ErrNothing)
 }
 
@@ -290,11 +345,11 @@ func (w *world) idle(now time.Time) {
 func (w *world) claims(now time.Time, attempts ...orders.AttemptNo) error {
 	w.Helper()
 	for i, no := range attempts {
-		work, err := w.store(i).ClaimQuery(w.ctx, now, time.Hour)
+		work, err := w.store(i).ClaimQuery(w.ctx, account, now, time.Hour)
 		if w.ok(err); work.Attempt != no {
 			w.Fatalf("claim %d is of %s, want %s", i, work.Attempt, no)
 		}
 	}
-	_, err := w.stores[0].ClaimQuery(w.ctx, now, time.Hour)
+	_, err := w.stores[0].ClaimQuery(w.ctx, account, now, time.Hour)
 	return err
 }

@@ -55,6 +55,7 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 	if attemptNo != ref.AttemptNo {
 		return providers.Snapshot{}, failed(c.op, providers.Untrusted, errors.New("the answer is about another attempt"))
 	}
+	snapshot.Raw = resp.Body
 	return snapshot, nil
 }
 

@@ -3,6 +3,7 @@ package bravobank_test
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"net/http"
 	"os"
 	"regexp"
@@ -38,14 +39,19 @@ func documentTable(t *testing.T, chapter string) []string {
 	return words
 }
 
-func TestEveryErrorCode(t *testing.T) {
-	kinds := map[string]providers.Kind{
+// documentedCodes is section 9, which query and refund share.
+func documentedCodes() map[string]providers.Kind {
+	return map[string]providers.Kind{
 		"malformed": providers.Invalid, "unknown_key": providers.Auth, "bad_signature": providers.Auth, "stale": providers.Auth,
 		"merchant_not_allowed": providers.Auth, "not_found": providers.NotFound, "nonce_reused": providers.OutcomeUnknown,
 		"refund_id_reused": providers.Duplicate, "not_refundable": providers.Declined, "refund_exceeds_paid": providers.Declined,
 		"refund_window_over": providers.Declined, "rate_limited": providers.RateLimited, "internal": providers.OutcomeUnknown,
 		"unavailable": providers.Unavailable,
 	}
+}
+
+func TestEveryErrorCode(t *testing.T) {
+	kinds := documentedCodes()
 	listed := documentTable(t, "## 9. Errors")
 	if len(listed) != len(kinds) {
 		t.Errorf("the document lists %q", listed)
@@ -54,7 +60,7 @@ func TestEveryErrorCode(t *testing.T) {
 		bank := newFakeBank(t, stampTime(), signed(refundAnswer, stampTime(), 400, `{"error":"`+code+`"}`, func(a *answer) { a.headers.Set("Retry-After", "7") }))
 		_, err := adapterAt(t, bank.url, stampTime(), &counter{}).Refund(deadline(t, time.Minute), refundOf(t))
 		wantKind(t, code, err, kinds[code])
-		e, ok := err.(*providers.Error)
+		e, ok := errors.AsType[*providers.Error](err)
 		if !ok || e.Code != code || (e.RetryAfter == 7*time.Second) != (code == "rate_limited") {
 			t.Errorf("%s: %+v", code, err)
 		}

@@ -134,17 +134,11 @@ func TestConformance(t *testing.T) {
 			},
 		},
 		Answers: providertest.Answers{
-			Paid:    bankReply(200, paidAnswer),
-			Unknown: bankReply(200, replace(t, paidAnswer, `"status":"paid"`, `"status":"reversed"`)),
-			Refund:  bankReply(200, `{"attempt_no":"201706130000001601","refund_id":"R-1","refund_no":"RF2017061300000001","amount":"40","currency":"TWD","status":"done"}`),
-			Code:    func(code string) providertest.Reply { return bankReply(400, `{"error":"`+code+`"}`) },
-			Codes: map[string]providers.Kind{
-				"malformed": providers.Invalid, "unknown_key": providers.Auth, "bad_signature": providers.Auth, "stale": providers.Auth,
-				"merchant_not_allowed": providers.Auth, "not_found": providers.NotFound, "nonce_reused": providers.OutcomeUnknown,
-				"refund_id_reused": providers.Duplicate, "not_refundable": providers.Declined, "refund_exceeds_paid": providers.Declined,
-				"refund_window_over": providers.Declined, "rate_limited": providers.RateLimited, "internal": providers.OutcomeUnknown,
-				"unavailable": providers.Unavailable,
-			},
+			Paid:      bankReply(200, paidAnswer),
+			Unknown:   bankReply(200, replace(t, paidAnswer, `"status":"paid"`, `"status":"reversed"`)),
+			Refund:    bankReply(200, `{"attempt_no":"201706130000001601","refund_id":"R-1","refund_no":"RF2017061300000001","amount":"40","currency":"TWD","status":"done"}`),
+			Code:      func(code string) providertest.Reply { return bankReply(400, `{"error":"`+code+`"}`) },
+			Codes:     map[providers.Op]map[string]providers.Kind{providers.OpQuery: documentedCodes(), providers.OpRefund: documentedCodes()},
 			Signature: []string{"Bravo-Kid", "Bravo-Timestamp", "Bravo-Signature"},
 		},
 	})

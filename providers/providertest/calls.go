@@ -20,11 +20,11 @@ func answerChecks() []check {
 	return []check{
 		{"query/paid-is-bindable", queryPaid},
 		{"query/unknown-state", queryUnknown},
-		{"query/codes", queryCodes},
-		{"query/nothing-sent", queryNothingSent},
-		{"query/lost-or-unreadable", queryLost},
+		{"query/codes", powered((*subject).query, (*subject).codes)},
+		{"query/nothing-sent", powered((*subject).query, (*subject).nothingSent)},
+		{"query/lost-or-unreadable", powered((*subject).query, (*subject).lost)},
 		{"query/unproven-answer", queryUnproven},
-		{"query/cancelled", queryCancelled},
+		{"query/cancelled", powered((*subject).query, (*subject).cancelled)},
 	}
 }
 
@@ -32,20 +32,22 @@ func moneyChecks() []check {
 	return []check{
 		{"confirm/paid-is-bindable", confirmPaid},
 		{"confirm/one-send", powered((*subject).confirm, (*subject).oneSend)},
+		{"confirm/codes", powered((*subject).confirm, (*subject).codes)},
 		{"confirm/cancelled", powered((*subject).confirm, (*subject).cancelled)},
 		{"refund/done", refundDone},
 		{"refund/one-send", powered((*subject).refund, (*subject).oneSend)},
+		{"refund/codes", powered((*subject).refund, (*subject).codes)},
 		{"refund/cancelled", powered((*subject).refund, (*subject).cancelled)},
 	}
 }
 
-func powered(power func(*subject, providers.AttemptRef) (operation, bool), run func(*subject, operation) error) func(*subject) error {
+func powered(has power, run func(*subject, operation) error) func(*subject) error {
 	return func(s *subject) error {
 		ref, err := s.attempt()
 		if err != nil {
 			return err
 		}
-		o, able := power(s, ref)
+		o, able := has(s, ref)
 		if !able {
 			return skipped("the adapter does not have this power")
 		}
@@ -69,7 +71,7 @@ func queryPaid(s *subject) error {
 	if err != nil {
 		return err
 	}
-	return s.bound(snap)
+	return s.answerBound(snap)
 }
 
 func queryUnknown(s *subject) error {
@@ -80,38 +82,47 @@ func queryUnknown(s *subject) error {
 	return undecided(snap)
 }
 
-func queryCodes(s *subject) error {
+// codes: every documented code means what the harness says it means to this operation, one
+// that nobody documented may mean anything, and a call is not repeated because of either.
+func (s *subject) codes(o operation) error {
 	if s.h.Answers.Code == nil {
 		return skipped("the provider has no error codes")
 	}
-	table := maps.Clone(s.h.Answers.Codes)
-	const invented = "no_document_lists_this"
-	if table == nil {
-		table = make(map[string]providers.Kind)
+	documented, given := s.h.Answers.Codes[o.op]
+	if !given {
+		return fmt.Errorf("harness: Answers.Codes must tell what each code means to a %s", o.op)
 	}
-	table[invented] = providers.OutcomeUnknown
+	table := map[string]providers.Kind{"no_document_lists_this": providers.OutcomeUnknown}
+	maps.Copy(table, documented)
 	for _, code := range slices.Sorted(maps.Keys(table)) {
-		snap, err := s.ask(s.h.Answers.Code(code))
-		if err := s.typed(err, providers.OpQuery, table[code]); err != nil {
+		err := s.answered(o, s.h.Answers.Code(code))
+		if err := s.typed(err, o.op, table[code]); err != nil {
 			return fmt.Errorf("code %s: %w", code, err)
 		}
-		var e *providers.Error
-		if errors.As(err, &e) && e.Code != code {
+		if e, ok := errors.AsType[*providers.Error](err); ok && e.Code != code {
 			return fmt.Errorf("code %s is told as %q", code, e.Code)
 		}
-		if snap.State != providers.Pending {
-			return fmt.Errorf("code %s: an error came with state %s", code, snap.State)
+		if err := s.once(o); err != nil {
+			return fmt.Errorf("code %s: %w", code, err)
 		}
 	}
 	return nil
 }
 
-func queryNothingSent(s *subject) error {
-	ref, err := s.attempt()
-	if err != nil {
-		return err
+// answered makes a call that gets this reply.
+func (s *subject) answered(o operation, r Reply) error {
+	ctx, cancel := within()
+	defer cancel()
+	s.with(r)
+	return o.call(ctx, s.adapter)
+}
+
+// once asserts that a call was sent once. A query may be repeated.
+func (s *subject) once(o operation) error {
+	if sent := len(s.arrived()); sent != 1 && o.op != providers.OpQuery {
+		return fmt.Errorf("%d requests, want one", sent)
 	}
-	return s.nothingSent(s.query(ref))
+	return nil
 }
 
 // nothingSent: a failed dial is Unavailable, and only that may be sent again.
@@ -133,14 +144,15 @@ func (s *subject) nothingSent(o operation) error {
 	return nil
 }
 
-func queryLost(s *subject) error {
+// lost: an answer that is none leaves the outcome unknown, and is not asked for again
+// where that could move money twice.
+func (s *subject) lost(o operation) error {
 	for _, bad := range badAnswers() {
-		snap, err := s.ask(bad.reply)
-		if err := s.typed(err, providers.OpQuery, providers.OutcomeUnknown); err != nil {
+		if err := s.typed(s.answered(o, bad.reply), o.op, providers.OutcomeUnknown); err != nil {
 			return fmt.Errorf("%s: %w", bad.name, err)
 		}
-		if snap.State != providers.Pending {
-			return fmt.Errorf("%s: state %s", bad.name, snap.State)
+		if err := s.once(o); err != nil {
+			return fmt.Errorf("%s: %w", bad.name, err)
 		}
 	}
 	return nil
@@ -209,11 +221,7 @@ func queryUnproven(s *subject) error {
 	for _, name := range s.h.Answers.Signature {
 		spoil["without "+name] = func(a *httptest.ResponseRecorder) { a.Header().Del(name) }
 		spoil["with two "+name] = func(a *httptest.ResponseRecorder) { a.Header().Add(name, a.Header().Get(name)) }
-		spoil["with another "+name] = func(a *httptest.ResponseRecorder) {
-			value := []byte(a.Header().Get(name))
-			value[len(value)/2] ^= 1
-			a.Header().Set(name, string(value))
-		}
+		spoil["with another "+name] = another(name)
 	}
 	spoil["unsigned"] = func(a *httptest.ResponseRecorder) {
 		for _, name := range s.h.Answers.Signature {
@@ -242,6 +250,15 @@ func queryUnproven(s *subject) error {
 	return nil
 }
 
+// another changes a header in one place.
+func another(name string) func(*httptest.ResponseRecorder) {
+	return func(a *httptest.ResponseRecorder) {
+		value := []byte(a.Header().Get(name))
+		value[len(value)/2] ^= 1
+		a.Header().Set(name, string(value))
+	}
+}
+
 // spoilt records a genuine answer and spoils it before it leaves.
 func spoilt(good Reply, spoil func(*httptest.ResponseRecorder)) Reply {
 	return func(w http.ResponseWriter, r *http.Request, body []byte) {
@@ -253,14 +270,6 @@ func spoilt(good Reply, spoil func(*httptest.ResponseRecorder)) Reply {
 		w.WriteHeader(a.Code)
 		_, _ = w.Write(a.Body.Bytes())
 	}
-}
-
-func queryCancelled(s *subject) error {
-	ref, err := s.attempt()
-	if err != nil {
-		return err
-	}
-	return s.cancelled(s.query(ref))
 }
 
 // cancelled: a context that has ended sends nothing, and one that ends while the
@@ -327,25 +336,8 @@ func (s *subject) oneSend(o operation) error {
 	if err := s.nothingSent(o); err != nil {
 		return err
 	}
-	for _, bad := range badAnswers() {
-		ctx, cancel := within()
-		s.with(bad.reply)
-		err := o.call(ctx, s.adapter)
-		cancel()
-		if err := s.typed(err, o.op, providers.OutcomeUnknown); err != nil {
-			return fmt.Errorf("%s: %w", bad.name, err)
-		}
-		if sent := len(s.arrived()); sent != 1 {
-			return fmt.Errorf("%s: %d requests, want one", bad.name, sent)
-		}
-	}
-	if s.h.Answers.Code != nil {
-		ctx, cancel := within()
-		defer cancel()
-		s.with(s.h.Answers.Code("no_document_lists_this"))
-		if err := s.typed(o.call(ctx, s.adapter), o.op, providers.OutcomeUnknown); err != nil {
-			return fmt.Errorf("a code that is not listed: %w", err)
-		}
+	if err := s.lost(o); err != nil {
+		return err
 	}
 	if err := s.forgedAnswers(o); err != nil {
 		return err
@@ -359,14 +351,7 @@ func (s *subject) oneSend(o operation) error {
 // forgedAnswers: an answer nobody vouches for is not a clear no.
 func (s *subject) forgedAnswers(o operation) error {
 	for _, name := range s.h.Answers.Signature {
-		ctx, cancel := within()
-		s.with(spoilt(o.good, func(a *httptest.ResponseRecorder) {
-			value := []byte(a.Header().Get(name))
-			value[len(value)/2] ^= 1
-			a.Header().Set(name, string(value))
-		}))
-		err := o.call(ctx, s.adapter)
-		cancel()
+		err := s.answered(o, spoilt(o.good, another(name)))
 		if err := s.typed(err, o.op, providers.OutcomeUnknown); err != nil {
 			return fmt.Errorf("another %s: %w", name, err)
 		}
@@ -379,19 +364,21 @@ func confirmPaid(s *subject) error {
 	if !ok {
 		return skipped("no Confirmer")
 	}
-	ref, err := s.attempt()
+	var snap providers.Snapshot
+	err := s.good(s.h.Answers.Confirm, func(ctx context.Context, ref providers.AttemptRef) (err error) {
+		snap, err = c.Confirm(ctx, providers.ConfirmRequest{Attempt: ref})
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := within()
-	defer cancel()
-	s.with(s.h.Answers.Confirm)
-	snap, err := c.Confirm(ctx, providers.ConfirmRequest{Attempt: ref})
-	if err != nil {
-		return err
-	}
-	if sent := len(s.arrived()); sent != 1 {
-		return fmt.Errorf("%d requests, want one", sent)
+	return s.answerBound(snap)
+}
+
+// answerBound is bound for an answer to our question, whose bytes nobody else keeps.
+func (s *subject) answerBound(snap providers.Snapshot) error {
+	if len(snap.Raw) == 0 {
+		return errors.New("the answer as it came is not in the snapshot's Raw")
 	}
 	return s.bound(snap)
 }
@@ -401,19 +388,31 @@ func refundDone(s *subject) error {
 	if !ok {
 		return skipped("no Refunder")
 	}
+	var result providers.RefundResult
+	err := s.good(s.h.Answers.Refund, func(ctx context.Context, ref providers.AttemptRef) (err error) {
+		result, err = r.Refund(ctx, refundOf(ref))
+		return err
+	})
+	if err == nil && (result.State != providers.RefundDone || result.ProviderRefundNo == "") {
+		return fmt.Errorf("the refund was done, the result says %+v", result)
+	}
+	return err
+}
+
+// good makes a call for Order's attempt, which must be sent once.
+func (s *subject) good(reply Reply, call func(context.Context, providers.AttemptRef) error) error {
 	ref, err := s.attempt()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := within()
 	defer cancel()
-	s.with(s.h.Answers.Refund)
-	result, err := r.Refund(ctx, refundOf(ref))
-	if err != nil {
+	s.with(reply)
+	if err := call(ctx, ref); err != nil {
 		return err
 	}
-	if sent := len(s.arrived()); sent != 1 || result.State != providers.RefundDone || result.ProviderRefundNo == "" {
-		return fmt.Errorf("%d requests, result %+v", sent, result)
+	if sent := len(s.arrived()); sent != 1 {
+		return fmt.Errorf("%d requests, want one", sent)
 	}
 	return nil
 }

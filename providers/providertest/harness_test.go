@@ -70,6 +70,10 @@ func answering(c codec, status int, body string) Reply {
 func scriptedHarness(t testing.TB, formPost bool) Harness {
 	t.Helper()
 	c, thief := testCodec(t, testSecret), testCodec(t, "another secret")
+	documented := map[string]providers.Kind{
+		"unavailable": providers.Unavailable, "rate_limited": providers.RateLimited, "auth": providers.Auth, "invalid": providers.Invalid,
+		"declined": providers.Declined, "duplicate": providers.Duplicate, "not_found": providers.NotFound,
+	}
 	paid, unknown := testBody, strings.Replace(testBody, `"paid"`, `"reversed"`, 1)
 	h := Harness{
 		New: func(target Target) (providers.Provider, error) {
@@ -130,9 +134,8 @@ func scriptedHarness(t testing.TB, formPost bool) Harness {
 			Paid: answering(c, 200, paid), Unknown: answering(c, 200, unknown), Confirm: answering(c, 200, paid),
 			Refund: answering(c, 200, strings.Replace(paid, "null", `[{"refund_id":"R-1","no":"N-1","amount":"40","state":"done"}]`, 1)),
 			Code:   func(code string) Reply { return answering(c, 400, `{"code":"`+code+`"}`) },
-			Codes: map[string]providers.Kind{
-				"unavailable": providers.Unavailable, "rate_limited": providers.RateLimited, "auth": providers.Auth, "invalid": providers.Invalid,
-				"declined": providers.Declined, "duplicate": providers.Duplicate, "not_found": providers.NotFound,
+			Codes: map[providers.Op]map[string]providers.Kind{
+				providers.OpCreate: documented, providers.OpQuery: documented, providers.OpConfirm: documented, providers.OpRefund: documented,
 			},
 			Signature: []string{headerSignature},
 		},

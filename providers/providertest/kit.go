@@ -95,10 +95,12 @@ type Answers struct {
 	Confirm Reply // Order is paid now; nil without that power
 	Refund  Reply // done; nil without that power
 
-	// Code answers a call with an error code of the provider, as the provider sends it;
-	// Codes is what each documented one means. Nil: the provider has none.
-	Code  func(code string) Reply
-	Codes map[string]providers.Kind
+	// Code answers a call with an error code of the provider, as the provider sends it. Nil:
+	// the provider has none.
+	Code func(code string) Reply
+	// Codes is what each documented code means, for every operation that calls the provider:
+	// a code that says "certainly not carried out" to a query may not say so to a refund.
+	Codes map[providers.Op]map[string]providers.Kind
 
 	Signature []string // headers of an answer that carry its signature, with AnswerMAC
 }
@@ -168,7 +170,6 @@ type subject struct {
 	url     string
 	client  *httpx.Client
 	adapter providers.Provider
-	refs    map[string]string
 
 	server *http.Server
 	served chan struct{}
@@ -278,11 +279,26 @@ type operation struct {
 	call func(context.Context, providers.Provider) error
 }
 
-func (s *subject) query(ref providers.AttemptRef) operation {
+// alone is err, unless a decided result came with it.
+func alone(err error, decided bool) error {
+	if err != nil && decided {
+		return errors.New("a result came with an error")
+	}
+	return err
+}
+
+func (s *subject) serverCreate(providers.AttemptRef) (operation, bool) {
+	return operation{providers.OpCreate, s.h.Answers.Create, func(ctx context.Context, p providers.Provider) error {
+		created, err := p.Create(ctx, s.h.Order)
+		return alone(err, created.Redirect.URL != "")
+	}}, s.h.Answers.Create != nil
+}
+
+func (s *subject) query(ref providers.AttemptRef) (operation, bool) {
 	return operation{providers.OpQuery, s.h.Answers.Paid, func(ctx context.Context, p providers.Provider) error {
-		_, err := p.Query(ctx, ref)
-		return err
-	}}
+		snap, err := p.Query(ctx, ref)
+		return alone(err, snap.State != providers.Pending)
+	}}, true
 }
 
 func (s *subject) confirm(ref providers.AttemptRef) (operation, bool) {
@@ -292,8 +308,8 @@ func (s *subject) confirm(ref providers.AttemptRef) (operation, bool) {
 		if !ok {
 			return errors.New("no confirmer")
 		}
-		_, err := c.Confirm(ctx, providers.ConfirmRequest{Attempt: ref})
-		return err
+		snap, err := c.Confirm(ctx, providers.ConfirmRequest{Attempt: ref})
+		return alone(err, snap.State != providers.Pending)
 	}}, able
 }
 
@@ -304,8 +320,8 @@ func (s *subject) refund(ref providers.AttemptRef) (operation, bool) {
 		if !ok {
 			return errors.New("no refunder")
 		}
-		_, err := r.Refund(ctx, refundOf(ref))
-		return err
+		result, err := r.Refund(ctx, refundOf(ref))
+		return alone(err, result.State != providers.RefundPending)
 	}}, able
 }
 
@@ -314,18 +330,20 @@ func refundOf(ref providers.AttemptRef) providers.RefundRequest {
 	return providers.RefundRequest{Attempt: ref, RefundID: "R-1", Amount: ref.Amount, Reason: "kit"}
 }
 
-// operations are the calls with which the adapter asks the provider: all but create.
+// power is one operation, and whether the adapter has it.
+type power func(*subject, providers.AttemptRef) (operation, bool)
+
+// operations are the calls with which the adapter turns to the provider.
 func (s *subject) operations() ([]operation, error) {
 	ref, err := s.attempt()
 	if err != nil {
 		return nil, err
 	}
-	all := []operation{s.query(ref)}
-	if o, ok := s.confirm(ref); ok {
-		all = append(all, o)
-	}
-	if o, ok := s.refund(ref); ok {
-		all = append(all, o)
+	var all []operation
+	for _, one := range []power{(*subject).serverCreate, (*subject).query, (*subject).confirm, (*subject).refund} {
+		if o, able := one(s, ref); able {
+			all = append(all, o)
+		}
 	}
 	return all, nil
 }
@@ -338,11 +356,11 @@ func (s *subject) typed(err error, op providers.Op, kinds ...providers.Kind) err
 	case err == nil:
 		return fmt.Errorf("%s: no error", op)
 	case !errors.As(err, &e):
-		return fmt.Errorf("%s: %T is not a *providers.Error", op, err)
+		return fmt.Errorf("%s: not a *providers.Error: %w", op, err)
 	case e.Provider != s.adapter.Describe().Name || e.Op != op:
 		return fmt.Errorf("%s: the error names provider %q and operation %q", op, e.Provider, e.Op)
 	case len(kinds) > 0 && !slices.Contains(kinds, e.Kind):
-		return fmt.Errorf("%s: kind %s, want %v: %w", op, e.Kind, kinds, err)
+		return fmt.Errorf("%s: kind %s, want %v: %w", op, e.Kind.String(), kinds, err)
 	}
 	return nil
 }

@@ -133,6 +133,34 @@ func asked(change func(*broken, context.Context, providers.AttemptRef, *provider
 	}
 }
 
+// confirmed changes what a confirm says, or does more than that.
+func confirmed(change func(*broken, context.Context, providers.ConfirmRequest, *providers.Snapshot, *error)) func(*broken) {
+	return func(b *broken) {
+		b.confirm = func(b *broken, ctx context.Context, req providers.ConfirmRequest) (providers.Snapshot, error) {
+			snap, err := b.Scripted.Confirm(ctx, req)
+			change(b, ctx, req, &snap, &err)
+			return snap, err
+		}
+	}
+}
+
+// refunded changes what a refund says, or does more than that.
+func refunded(change func(*broken, context.Context, providers.RefundRequest, *providers.RefundResult, *error)) func(*broken) {
+	return func(b *broken) {
+		b.refund = func(b *broken, ctx context.Context, req providers.RefundRequest) (providers.RefundResult, error) {
+			result, err := b.Scripted.Refund(ctx, req)
+			change(b, ctx, req, &result, &err)
+			return result, err
+		}
+	}
+}
+
+// coded tells an error that the provider signed from a lost call.
+func coded(err error) bool {
+	e, ok := errors.AsType[*providers.Error](err)
+	return ok && e.Code != ""
+}
+
 func rekind(err *error, from, to providers.Kind) {
 	var e *providers.Error
 	if errors.As(*err, &e) && e.Kind == from {
@@ -190,11 +218,13 @@ func TestBrokenAdaptersFail(t *testing.T) {
 				_, _ = b.Scripted.Create(ctx, req)
 				return b.Scripted.Create(ctx, req)
 			}
-		}, fails: []string{"create/lost-call", "create/one-answer"}},
+		}, fails: []string{"create/codes", "create/lost-call", "create/one-answer"}},
 		"create that may exist is not there": {serverSide: true, spoil: func(b *broken) {
 			b.create = func(b *broken, ctx context.Context, req providers.CreateRequest) (providers.Created, error) {
 				created, err := b.Scripted.Create(ctx, req)
-				rekind(&err, providers.OutcomeUnknown, providers.Unavailable)
+				if !coded(err) {
+					rekind(&err, providers.OutcomeUnknown, providers.Unavailable)
+				}
 				return created, err
 			}
 		}, fails: []string{"create/lost-call"}},
@@ -293,6 +323,9 @@ func TestBrokenAdaptersFail(t *testing.T) {
 		"query without merchant": {spoil: asked(func(_ *broken, _ context.Context, _ providers.AttemptRef, s *providers.Snapshot, _ *error) {
 			s.MerchantRef = ""
 		}), fails: []string{"query/paid-is-bindable", "race/two-callers"}},
+		"answer not kept": {spoil: asked(func(_ *broken, _ context.Context, _ providers.AttemptRef, s *providers.Snapshot, _ *error) {
+			s.Raw = nil
+		}), fails: []string{"query/paid-is-bindable"}},
 		"query's unknown becomes failed": {spoil: asked(func(_ *broken, _ context.Context, _ providers.AttemptRef, s *providers.Snapshot, _ *error) {
 			if s.Unmapped != "" {
 				s.State = providers.Failed
@@ -329,31 +362,59 @@ func TestBrokenAdaptersFail(t *testing.T) {
 				*s, *err = *n.Snapshot, nil
 			}
 		}), fails: []string{"query/unproven-answer"}},
-		"refund sent again": {spoil: func(b *broken) {
-			b.refund = func(b *broken, ctx context.Context, req providers.RefundRequest) (providers.RefundResult, error) {
-				r, err := b.Scripted.Refund(ctx, req)
-				if providers.KindOf(err) == providers.OutcomeUnknown && err != nil && ctx.Err() == nil {
-					return b.Scripted.Refund(ctx, req)
-				}
-				return r, err
+		"refund sent again": {spoil: refunded(func(b *broken, ctx context.Context, req providers.RefundRequest, r *providers.RefundResult, err *error) {
+			if *err != nil && providers.KindOf(*err) == providers.OutcomeUnknown && ctx.Err() == nil {
+				*r, *err = b.Scripted.Refund(ctx, req)
 			}
-		}, fails: []string{"refund/one-send"}},
-		"lost refund is declined": {spoil: func(b *broken) {
-			b.refund = func(b *broken, ctx context.Context, req providers.RefundRequest) (providers.RefundResult, error) {
-				r, err := b.Scripted.Refund(ctx, req)
-				if ctx.Err() == nil {
-					rekind(&err, providers.OutcomeUnknown, providers.Declined)
-				}
-				return r, err
+		}), fails: []string{"refund/codes", "refund/one-send"}},
+		"a confirm that is there already was refused": {spoil: confirmed(func(_ *broken, _ context.Context, _ providers.ConfirmRequest, _ *providers.Snapshot, err *error) {
+			rekind(err, providers.Duplicate, providers.Declined)
+		}), fails: []string{"confirm/codes"}},
+		"unknown code of a confirm was not accepted": {spoil: confirmed(func(_ *broken, _ context.Context, _ providers.ConfirmRequest, _ *providers.Snapshot, err *error) {
+			if coded(*err) {
+				rekind(err, providers.OutcomeUnknown, providers.Unavailable)
 			}
-		}, fails: []string{"refund/one-send"}},
-		"refund done before it is": {spoil: func(b *broken) {
-			b.refund = func(b *broken, ctx context.Context, req providers.RefundRequest) (providers.RefundResult, error) {
-				r, err := b.Scripted.Refund(ctx, req)
-				r.State = providers.RefundPending
-				return r, err
+		}), fails: []string{"confirm/codes"}},
+		"confirm sent again after a code": {spoil: confirmed(func(b *broken, ctx context.Context, req providers.ConfirmRequest, s *providers.Snapshot, err *error) {
+			if coded(*err) && providers.KindOf(*err) == providers.RateLimited {
+				*s, *err = b.Scripted.Confirm(ctx, req)
 			}
-		}, fails: []string{"refund/done"}},
+		}), fails: []string{"confirm/codes"}},
+		"refused confirm says paid": {spoil: confirmed(func(_ *broken, _ context.Context, _ providers.ConfirmRequest, s *providers.Snapshot, err *error) {
+			if providers.KindOf(*err) == providers.Declined {
+				s.State = providers.Paid
+			}
+		}), fails: []string{"confirm/codes"}},
+		"unknown code of a refund is a no": {spoil: refunded(func(_ *broken, _ context.Context, _ providers.RefundRequest, _ *providers.RefundResult, err *error) {
+			if coded(*err) {
+				rekind(err, providers.OutcomeUnknown, providers.Declined)
+			}
+		}), fails: []string{"refund/codes"}},
+		"refund sent again after an unknown code": {spoil: refunded(func(b *broken, ctx context.Context, req providers.RefundRequest, r *providers.RefundResult, err *error) {
+			if coded(*err) && providers.KindOf(*err) == providers.OutcomeUnknown {
+				*r, *err = b.Scripted.Refund(ctx, req)
+			}
+		}), fails: []string{"refund/codes"}},
+		"refund's code not told": {spoil: refunded(func(b *broken, _ context.Context, _ providers.RefundRequest, _ *providers.RefundResult, err *error) {
+			if coded(*err) {
+				*err = b.failed(providers.OpRefund, providers.KindOf(*err), nil)
+			}
+		}), fails: []string{"refund/codes"}},
+		"create that exists may be made elsewhere": {serverSide: true, spoil: func(b *broken) {
+			b.create = func(b *broken, ctx context.Context, req providers.CreateRequest) (providers.Created, error) {
+				created, err := b.Scripted.Create(ctx, req)
+				rekind(&err, providers.Duplicate, providers.Unavailable)
+				return created, err
+			}
+		}, fails: []string{"create/codes"}},
+		"lost refund is declined": {spoil: refunded(func(_ *broken, ctx context.Context, _ providers.RefundRequest, _ *providers.RefundResult, err *error) {
+			if ctx.Err() == nil && !coded(*err) {
+				rekind(err, providers.OutcomeUnknown, providers.Declined)
+			}
+		}), fails: []string{"refund/one-send"}},
+		"refund done before it is": {spoil: refunded(func(_ *broken, _ context.Context, _ providers.RefundRequest, r *providers.RefundResult, _ *error) {
+			r.State = providers.RefundPending
+		}), fails: []string{"refund/done"}},
 		"refund beyond its context": {spoil: func(b *broken) {
 			b.refund = func(b *broken, ctx context.Context, req providers.RefundRequest) (providers.RefundResult, error) {
 				if ctx.Err() != nil {
@@ -364,22 +425,14 @@ func TestBrokenAdaptersFail(t *testing.T) {
 				return b.Scripted.Refund(ctx, req)
 			}
 		}, fails: []string{"refund/cancelled"}},
-		"confirm sent again": {spoil: func(b *broken) {
-			b.confirm = func(b *broken, ctx context.Context, req providers.ConfirmRequest) (providers.Snapshot, error) {
-				s, err := b.Scripted.Confirm(ctx, req)
-				if err != nil && !errors.Is(err, providers.Unavailable) && ctx.Err() == nil {
-					return b.Scripted.Confirm(ctx, req)
-				}
-				return s, err
+		"confirm sent again": {spoil: confirmed(func(b *broken, ctx context.Context, req providers.ConfirmRequest, s *providers.Snapshot, err *error) {
+			if *err != nil && !coded(*err) && !errors.Is(*err, providers.Unavailable) && ctx.Err() == nil {
+				*s, *err = b.Scripted.Confirm(ctx, req)
 			}
-		}, fails: []string{"confirm/one-send"}},
-		"confirmed, and yet pending": {spoil: func(b *broken) {
-			b.confirm = func(b *broken, ctx context.Context, req providers.ConfirmRequest) (providers.Snapshot, error) {
-				s, err := b.Scripted.Confirm(ctx, req)
-				s.State = providers.Pending
-				return s, err
-			}
-		}, fails: []string{"confirm/paid-is-bindable"}},
+		}), fails: []string{"confirm/one-send"}},
+		"confirmed, and yet pending": {spoil: confirmed(func(_ *broken, _ context.Context, _ providers.ConfirmRequest, s *providers.Snapshot, _ *error) {
+			s.State = providers.Pending
+		}), fails: []string{"confirm/paid-is-bindable"}},
 		"confirm beyond its context": {spoil: func(b *broken) {
 			b.confirm = func(b *broken, ctx context.Context, req providers.ConfirmRequest) (providers.Snapshot, error) {
 				if ctx.Err() != nil {
@@ -397,19 +450,15 @@ func TestBrokenAdaptersFail(t *testing.T) {
 				*s, *err = b.Scripted.Query(own, ref)
 			}
 		}), fails: []string{"query/cancelled"}},
-		"forged answer to a confirm is a no": {spoil: func(b *broken) {
-			b.confirm = func(b *broken, ctx context.Context, req providers.ConfirmRequest) (providers.Snapshot, error) {
-				s, err := b.Scripted.Confirm(ctx, req)
-				if err != nil && strings.Contains(err.Error(), "does not match") {
-					rekind(&err, providers.OutcomeUnknown, providers.Untrusted)
-				}
-				return s, err
+		"forged answer to a confirm is a no": {spoil: confirmed(func(_ *broken, _ context.Context, _ providers.ConfirmRequest, _ *providers.Snapshot, err *error) {
+			if *err != nil && strings.Contains((*err).Error(), "does not match") {
+				rekind(err, providers.OutcomeUnknown, providers.Untrusted)
 			}
-		}, fails: []string{"confirm/one-send"}},
+		}), fails: []string{"confirm/one-send"}},
 		"key in an error": {spoil: asked(func(b *broken, _ context.Context, _ providers.AttemptRef, _ *providers.Snapshot, err *error) {
 			var e *providers.Error
 			if errors.As(*err, &e) && e.Kind == providers.OutcomeUnknown {
-				*err = &providers.Error{Provider: e.Provider, Op: e.Op, Code: e.Code, Err: fmt.Errorf("signed with %x", b.Scripted.config.Secret.Reveal())}
+				*err = &providers.Error{Provider: e.Provider, Op: e.Op, Code: e.Code, Err: fmt.Errorf("signed with %x", b.config.Secret.Reveal())}
 			}
 		}), fails: []string{"secrets/not-shown"}},
 		"key in the adapter": {spoil: func(b *broken) { b.key = testSecret }, fails: []string{"secrets/not-shown"}},
@@ -464,15 +513,16 @@ func TestHarnessMustBeComplete(t *testing.T) {
 		forget func(*Harness)
 		check  string
 	}{
-		"no clock":           {func(h *Harness) { h.Now = time.Time{} }, "ack/exact-bytes"},
-		"no vectors":         {func(h *Harness) { h.Vectors = nil }, "vectors/verify"},
-		"no secrets":         {func(h *Harness) { h.Secrets = nil }, "secrets/not-shown"},
-		"no wrong key":       {func(h *Harness) { delete(h.Callbacks.Forged, "wrong key") }, "callback/forged"},
-		"no echo":            {func(h *Harness) { h.Callbacks.Echo = nil }, "callback/direction"},
-		"no unknown state":   {func(h *Harness) { h.Callbacks.Unknown = nil }, "callback/unknown-state"},
-		"no signature names": {func(h *Harness) { h.Answers.Signature = nil }, "query/unproven-answer"},
-		"an ack forgotten":   {func(h *Harness) { delete(h.Callbacks.Acks, providers.Refused) }, "ack/exact-bytes"},
-		"header not there":   {func(h *Harness) { h.Callbacks.Headers = append(h.Callbacks.Headers, "X-Other") }, "callback/signature-missing-or-twice"},
+		"no clock":            {func(h *Harness) { h.Now = time.Time{} }, "ack/exact-bytes"},
+		"no vectors":          {func(h *Harness) { h.Vectors = nil }, "vectors/verify"},
+		"no secrets":          {func(h *Harness) { h.Secrets = nil }, "secrets/not-shown"},
+		"no wrong key":        {func(h *Harness) { delete(h.Callbacks.Forged, "wrong key") }, "callback/forged"},
+		"no echo":             {func(h *Harness) { h.Callbacks.Echo = nil }, "callback/direction"},
+		"no unknown state":    {func(h *Harness) { h.Callbacks.Unknown = nil }, "callback/unknown-state"},
+		"no signature names":  {func(h *Harness) { h.Answers.Signature = nil }, "query/unproven-answer"},
+		"no codes of refunds": {func(h *Harness) { delete(h.Answers.Codes, providers.OpRefund) }, "refund/codes"},
+		"an ack forgotten":    {func(h *Harness) { delete(h.Callbacks.Acks, providers.Refused) }, "ack/exact-bytes"},
+		"header not there":    {func(h *Harness) { h.Callbacks.Headers = append(h.Callbacks.Headers, "X-Other") }, "callback/signature-missing-or-twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := scriptedHarness(t, true)
@@ -500,7 +550,7 @@ func TestAbsentPowersAreSkippedByName(t *testing.T) {
 	for _, c := range checks() {
 		err := c.against(h)
 		var skip skipped
-		needsPower := strings.HasPrefix(c.name, "callback/") || strings.HasPrefix(c.name, "ack/") || strings.HasPrefix(c.name, "confirm/") || strings.HasPrefix(c.name, "refund/") || c.name == "create/lost-call"
+		needsPower := strings.HasPrefix(c.name, "callback/") || strings.HasPrefix(c.name, "ack/") || strings.HasPrefix(c.name, "confirm/") || strings.HasPrefix(c.name, "refund/") || c.name == "create/lost-call" || c.name == "create/codes"
 		if errors.As(err, &skip) != needsPower || err != nil && !needsPower {
 			t.Errorf("%s: %v", c.name, err)
 		}

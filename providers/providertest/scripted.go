@@ -147,7 +147,7 @@ func (s *Scripted) Create(ctx context.Context, req providers.CreateRequest) (pro
 		form := map[string]string{"order": text, "sig": s.codec.tag(orderText(text))}
 		return providers.Created{Redirect: providers.Redirect{Method: "POST", URL: s.origin + "/order", Fields: form}, ValidUntil: until}, nil
 	}
-	m, failure := s.call(ctx, providers.OpCreate, body)
+	m, _, failure := s.call(ctx, providers.OpCreate, body)
 	if failure != nil {
 		return providers.Created{}, failure
 	}
@@ -175,7 +175,7 @@ func (s *Scripted) ask(ctx context.Context, op providers.Op, ref providers.Attem
 	if err != nil {
 		return providers.Snapshot{}, s.failed(op, providers.Invalid, err)
 	}
-	m, failure := s.call(ctx, op, body)
+	m, raw, failure := s.call(ctx, op, body)
 	if failure != nil {
 		return providers.Snapshot{}, failure
 	}
@@ -186,6 +186,7 @@ func (s *Scripted) ask(ctx context.Context, op providers.Op, ref providers.Attem
 	if m.AttemptNo != ref.AttemptNo {
 		return providers.Snapshot{}, s.failed(op, distrust(op), errors.New("the answer is about another attempt"))
 	}
+	snapshot.Raw = raw
 	return snapshot, nil
 }
 
@@ -195,7 +196,7 @@ func (s *Scripted) Refund(ctx context.Context, req providers.RefundRequest) (pro
 	if err != nil {
 		return providers.RefundResult{}, s.failed(providers.OpRefund, providers.Invalid, err)
 	}
-	m, failure := s.call(ctx, providers.OpRefund, body)
+	m, _, failure := s.call(ctx, providers.OpRefund, body)
 	if failure != nil {
 		return providers.RefundResult{}, failure
 	}
@@ -207,36 +208,36 @@ func (s *Scripted) Refund(ctx context.Context, req providers.RefundRequest) (pro
 	return providers.RefundResult{}, s.failed(providers.OpRefund, providers.OutcomeUnknown, errors.New("the answer is about another refund"))
 }
 
-// call sends once and gives the signed answer.
-func (s *Scripted) call(ctx context.Context, op providers.Op, body []byte) (Message, *providers.Error) {
+// call sends once and gives the signed answer, also as it came.
+func (s *Scripted) call(ctx context.Context, op providers.Op, body []byte) (Message, []byte, *providers.Error) {
 	path, nonce := "/api/"+string(op), "call-"+strconv.FormatUint(s.calls.Add(1), 10)
 	resp, err := s.deps.HTTP.Send(ctx, httpx.Request{
 		Method: http.MethodPost, Path: path, Header: s.codec.seal(string(op), nonce, path, body, s.deps.Now()), Body: body,
 	})
 	switch {
 	case httpx.NotSent(err):
-		return Message{}, s.failed(op, providers.Unavailable, err)
+		return Message{}, nil, s.failed(op, providers.Unavailable, err)
 	case err != nil:
-		return Message{}, s.failed(op, providers.OutcomeUnknown, err)
+		return Message{}, nil, s.failed(op, providers.OutcomeUnknown, err)
 	}
 	signature := resp.Header.Values(headerSignature)
 	if len(signature) == 0 {
-		return Message{}, s.failed(op, providers.OutcomeUnknown, fmt.Errorf("an unsigned answer with status %d", resp.Status))
+		return Message{}, nil, s.failed(op, providers.OutcomeUnknown, fmt.Errorf("an unsigned answer with status %d", resp.Status))
 	}
 	if len(signature) > 1 {
-		return Message{}, s.failed(op, distrust(op), signing.ErrMalformed)
+		return Message{}, nil, s.failed(op, distrust(op), signing.ErrMalformed)
 	}
 	if err := s.codec.verify(answerText(op, nonce, resp.Status, resp.Body), signature[0], s.deps.Now()); err != nil {
-		return Message{}, s.failed(op, distrust(op), err)
+		return Message{}, nil, s.failed(op, distrust(op), err)
 	}
 	var m Message
 	if err := unmarshal(resp.Body, &m); err != nil {
-		return Message{}, s.failed(op, providers.OutcomeUnknown, err)
+		return Message{}, nil, s.failed(op, providers.OutcomeUnknown, err)
 	}
 	if m.Code != "" || resp.Status != http.StatusOK {
-		return Message{}, &providers.Error{Provider: s.config.Name, Op: op, Kind: kindOf(m.Code), Code: m.Code}
+		return Message{}, nil, &providers.Error{Provider: s.config.Name, Op: op, Kind: kindOf(m.Code), Code: m.Code}
 	}
-	return m, nil
+	return m, resp.Body, nil
 }
 
 // distrust is the kind of an answer whose signature is wrong: for a call that may

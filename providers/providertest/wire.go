@@ -210,9 +210,8 @@ func refundState(word string) providers.RefundState {
 // parse reads an amount. One in a foreign currency is the zero Amount, which equals
 // nothing that anyone asked for.
 func parse(value, code string) (money.Amount, error) {
-	c, err := money.ParseCurrency(code)
-	if err != nil {
-		return money.Amount{}, nil
+	if c, err := money.ParseCurrency(code); err == nil {
+		return money.Parse(value, c)
 	}
-	return money.Parse(value, c)
+	return money.Amount{}, nil
 }

@@ -3,6 +3,7 @@ package bravobank
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"regexp"
@@ -76,11 +77,10 @@ func (b *Bank) verify(r *http.Request, label string, body []byte) (refusal reply
 	}
 	head := label + "\n" + kid + "\n" + timestamp + "\n" + nonce + "\n" + r.URL.EscapedPath() + "\n"
 	now := b.d.Now()
-	switch err := b.c.OrderKeys.Verify(kid, append(signing.Text(head), body...), sig, now); err {
-	case nil:
-	case signing.ErrMismatch:
+	switch err := b.c.OrderKeys.Verify(kid, append(signing.Text(head), body...), sig, now); {
+	case errors.Is(err, signing.ErrMismatch):
 		return refuse(http.StatusUnauthorized, "bad_signature"), false
-	default:
+	case err != nil:
 		return refuse(http.StatusUnauthorized, "unknown_key"), false
 	}
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -134,8 +135,8 @@ func (b *Bank) request(ctx context.Context, n *notice) (*http.Request, error) {
 	nonce, errNonce := b.random(18)
 	b.mu.Unlock()
 	body, err := json.Marshal(statement)
-	if err != nil || errNonce != nil {
-		return nil, fmt.Errorf("bravobank: notice: %w", errNonce)
+	if err := errors.Join(err, errNonce); err != nil {
+		return nil, fmt.Errorf("bravobank: notice: %w", err)
 	}
 	callback := n.payment.callback
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callback.String(), bytes.NewReader(body))

@@ -135,13 +135,18 @@ func (c *Core) placeOrder(w http.ResponseWriter, r *http.Request) {
 	}
 	a, err := c.call(context.WithoutCancel(r.Context()), placing, http.MethodPost, "/v1/orders", nil, k.key(), k.body)
 	v := judge(a, err, k)
+	if v.Detail.Code == notPayable {
+		if o, err := c.findOrder(context.WithoutCancel(r.Context()), k.reference); err == nil {
+			v = outcomeView{Kind: made, order: o}
+		}
+	}
 	c.log.InfoContext(r.Context(), "order asked for", "client_reference", k.reference, "status", a.status, "outcome", v.Kind, "order_no", v.order.OrderNo, "err", err)
 	if v.Kind == made {
 		c.mu.Lock()
 		k.orderNo = v.order.OrderNo
 		c.mu.Unlock()
 		c.remember(w, k, v.order.OrderNo)
-		if to := v.order.CheckoutURL; a.status != http.StatusAccepted && to != nil && webAddress(*to) {
+		if to := v.order.CheckoutURL; a.status < http.StatusAccepted && to != nil && webAddress(*to) {
 			http.Redirect(w, r, *to, http.StatusSeeOther)
 			return
 		}
@@ -257,6 +262,9 @@ func (c *Core) keep(k *checkout) *checkout {
 // made is the kind of an outcome in which the order exists.
 const made = "made"
 
+// notPayable is the code of a problem whose order exists: it has ended, or waits for an outcome.
+const notPayable = "not_payable"
+
 // outcomeView is what became of a request. Kind is also the page's data-status.
 type outcomeView struct {
 	Kind     string
@@ -297,7 +305,7 @@ func judge(a answer, err error, k *checkout) outcomeView {
 	switch p.Code {
 	case "in_flight":
 		return putOff("in_flight")
-	case "outcome_unknown":
+	case "outcome_unknown", notPayable:
 		return putOff("unknown")
 	case "bill_in_progress":
 		return refused("in_progress", http.StatusConflict)

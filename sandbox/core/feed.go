@@ -37,7 +37,7 @@ type feed struct {
 func (c *Core) Step(ctx context.Context) (next time.Time, err error) {
 	c.stepping.Lock()
 	defer c.stepping.Unlock()
-	full, err := c.readFeed(ctx)
+	more, err := c.readFeed(ctx)
 	changed := c.books.noteFeed(err)
 	switch {
 	case err != nil:
@@ -45,13 +45,14 @@ func (c *Core) Step(ctx context.Context) (next time.Time, err error) {
 			c.log.ErrorContext(ctx, "feed not read", "err", err)
 		}
 		return c.now().Add(feedPatience), err
-	case full:
+	case more:
 		return c.now(), nil
 	}
 	return c.now().Add(feedInterval), nil
 }
 
-func (c *Core) readFeed(ctx context.Context) (full bool, err error) {
+// readFeed reads one page. Only an empty one is the end: the API cuts a page of large events short.
+func (c *Core) readFeed(ctx context.Context) (more bool, err error) {
 	after := c.books.lastSeq()
 	query := url.Values{"after": {strconv.FormatInt(after, 10)}, "limit": {strconv.Itoa(feedPage)}}
 	a, err := c.call(ctx, 10*time.Second, http.MethodGet, "/v1/events", query, "", nil)
@@ -73,7 +74,7 @@ func (c *Core) readFeed(ctx context.Context) (full bool, err error) {
 	if last := c.books.lastSeq(); page.NextAfter != last {
 		return false, fmt.Errorf("%w: next_after is %d after event %d", errChain, page.NextAfter, last)
 	}
-	return len(page.Events) >= feedPage, nil
+	return len(page.Events) > 0, nil
 }
 
 func (b *books) lastSeq() int64 {

@@ -8,16 +8,18 @@ import (
 
 func TestFeedRebuildsTheBooks(t *testing.T) {
 	c := newCity(t)
+	c.gateway.pageSize = 40 // the API cuts a page of large events short
 	for i := range 103 {
 		c.gateway.publish(twoBills(fmt.Sprintf("20170613%08d", i), "r").event("order.created", 1))
 	}
 	d := twoBills(orderA, "r")
 	c.gateway.publish(d.paid().event("order.paid", 2))
-	next, err := c.core.Step(t.Context())
-	if err != nil || !next.Equal(c.Now()) {
-		t.Fatalf("a full page is followed at once: %v, %v", next, err)
+	for page := range 3 { // the last one was cut short
+		if next, err := c.core.Step(t.Context()); err != nil || !next.Equal(c.Now()) {
+			t.Fatalf("page %d is followed at once: %v, %v", page, next, err)
+		}
 	}
-	if next, err = c.core.Step(t.Context()); err != nil || !next.After(c.Now()) {
+	if next, err := c.core.Step(t.Context()); err != nil || !next.After(c.Now()) {
 		t.Fatalf("the end is waited at: %v, %v", next, err)
 	}
 	if b := c.books(); b.LastSeq != 104 || b.EventsSeen != 104 || b.DuplicatesSeen != 0 || c.settled(bill1) != orderA+"×1" {

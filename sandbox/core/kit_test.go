@@ -171,6 +171,7 @@ type gateway struct {
 	script    []func(w http.ResponseWriter) // answers POST /v1/orders instead, first first
 	directory string
 	feed      []feedRow
+	pageSize  int // of the feed, whatever was asked for
 	nextAfter func(int64) int64
 	down      bool
 }
@@ -206,6 +207,14 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, g.directory)
 	case r.Method == http.MethodGet && path == "/v1/events":
 		g.events(w, r)
+	case r.Method == http.MethodGet && path == "/v1/orders":
+		for _, d := range g.orders {
+			if d.ClientReference == r.URL.Query().Get("client_reference") {
+				_ = json.NewEncoder(w).Encode(d)
+				return
+			}
+		}
+		problem(w, 404, "not_found")
 	case r.Method == http.MethodGet && strings.HasPrefix(path, "/v1/orders/"):
 		d, ok := g.orders[strings.TrimPrefix(path, "/v1/orders/")]
 		if !ok {
@@ -280,7 +289,7 @@ func (g *gateway) events(w http.ResponseWriter, r *http.Request) {
 	}
 	page := []feedRow{}
 	for _, row := range g.feed {
-		if row.Seq > after && len(page) < 100 {
+		if row.Seq > after && len(page) < g.pageSize {
 			page = append(page, row)
 		}
 	}
@@ -298,7 +307,7 @@ func (g *gateway) events(w http.ResponseWriter, r *http.Request) {
 func (g *gateway) publish(bodies ...[]byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var head []byte = make([]byte, 32)
+	head := make([]byte, 32)
 	if n := len(g.feed); n > 0 {
 		head, _ = hex.DecodeString(g.feed[n-1].Hash)
 	}
@@ -377,7 +386,7 @@ func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); retur
 
 func newCity(t *testing.T) *city {
 	t.Helper()
-	g := &gateway{t: t, keys: map[string][]byte{}, answers: map[string][]byte{}, orders: map[string]document{}, directory: oneProvider}
+	g := &gateway{t: t, keys: map[string][]byte{}, answers: map[string][]byte{}, orders: map[string]document{}, directory: oneProvider, pageSize: 100}
 	g.server = httptest.NewUnstartedServer(g)
 	g.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	g.server.Start()

@@ -25,7 +25,7 @@ func parsePages() (map[string]*template.Template, template.CSS, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("core: %w", err)
 	}
-	return pages, template.CSS(style), nil //nolint:gosec // our own embedded file
+	return pages, template.CSS(style), nil
 }
 
 // page is one answer for people. Both languages of every text stand side by side in the

@@ -290,6 +290,7 @@ func TestAnswersOfTheAPI(t *testing.T) {
 		{"503 store", says(503, "store_unavailable"), "unknown", true},
 		{"409 in flight", says(409, "in_flight"), "in_flight", true},
 		{"409 outcome unknown", says(409, "outcome_unknown"), "unknown", true},
+		{"409 not payable", says(409, "not_payable"), "unknown", true},
 		{"503 no account", says(503, "no_account_available"), "unavailable", true},
 		{"429", says(429, "rate_limited"), "unavailable", true},
 		{"409 in progress", says(409, "bill_in_progress"), "in_progress", false},
@@ -339,6 +340,19 @@ func TestOutcomeUnknownOfEveryCreateLeadsToTheResultPage(t *testing.T) {
 	}
 }
 
+// not_payable says that the order of the request exists: its own page tells what became of it.
+func TestNotPayableLeadsToTheOrder(t *testing.T) {
+	c := newCity(t)
+	f := c.form("")
+	c.post(f)
+	c.gateway.set(twoBills(orderA, "").paid())
+	c.gateway.next(says(409, "not_payable"))
+	w := c.post(f)
+	if to := w.Header().Get("Location"); w.Code != 303 || !strings.HasPrefix(to, "/result?") || c.page(to).status() != "paid" {
+		t.Errorf("%d to %q", w.Code, to)
+	}
+}
+
 func TestHostileCheckoutURLIsNotFollowed(t *testing.T) {
 	for _, bad := range []string{"javascript:alert(1)", "//evil.example/pay", ""} {
 		c := newCity(t)
@@ -359,16 +373,19 @@ func TestResultTellsTheTruth(t *testing.T) {
 		name   string
 		order  document
 		status string
-		offer  string // id of what is offered: continue, again or nothing
+		offer  string // id of what is offered: continue, again, free (the time when it is) or nothing
 	}{
 		{"pending", open, "confirming", "continue"},
 		{"pending, not payable", open.with(gone), "confirming", ""},
 		{"intent", open.attempts("intent"), "confirming", "continue"},
 		{"doubt", open.attempts("failed").with(func(d *document) { d.Doubt = true; d.CheckoutURL = nil }), "confirming", ""},
-		{"attempt failed, order payable", open.attempts("failed"), "unpaid", "continue"},
-		{"attempt cancelled, order payable", open.attempts("cancelled"), "unpaid", "continue"},
+		{"attempt failed", open.attempts("failed").with(gone), "unpaid", "free"},
+		{"attempt cancelled", open.attempts("cancelled").with(gone), "unpaid", "free"},
+		{"attempt failed, a page that only sends back", open.attempts("failed"), "unpaid", "free"},
+		{"attempt failed, time over", open.attempts("failed").with(func(d *document) { d.ExpiresAt = "2017-06-13T09:00:00+08:00"; gone(d) }), "unpaid", "again"},
 		{"failed, an earlier one may still pay", open.attempts("pending", "failed"), "confirming", "continue"},
-		{"failed, an earlier one never left", open.attempts("intent", "failed"), "unpaid", "continue"},
+		{"failed, an earlier one never left", open.attempts("intent", "failed").with(gone), "unpaid", "free"},
+		{"failed, a next one to open", open.attempts("failed", "intent"), "confirming", "continue"},
 		{"expired", open.attempts("expired").with(func(d *document) { d.Status = "expired"; gone(d) }), "unpaid", "again"},
 		{"cancelled", open.attempts("cancelled").with(func(d *document) { d.Status = "cancelled"; gone(d) }), "unpaid", "again"},
 		{"review", open.with(func(d *document) { d.Review = true; gone(d) }), "review", ""},
@@ -387,10 +404,16 @@ func TestResultTellsTheTruth(t *testing.T) {
 			if p.status() != tt.status {
 				t.Fatalf("status %q, want %q", p.status(), tt.status)
 			}
-			for _, id := range []string{"continue", "again"} {
+			for _, id := range []string{"continue", "again", "free"} {
 				if got := p.byID(id) != nil; got != (id == tt.offer) {
 					t.Errorf("#%s offered: %v", id, got)
 				}
+			}
+			if f := p.byID("free"); f != nil && f.words() != "09:10:00" {
+				t.Errorf("choose again from %q", f.words())
+			}
+			if said := strings.Contains(p.words(), "沒有收取款項"); said != (tt.status == "unpaid") {
+				t.Errorf("沒有收取款項: %v", said)
 			}
 			if said := strings.Contains(p.words(), "繳費成功"); said != (tt.status == "paid") {
 				t.Errorf("繳費成功: %v", said)
@@ -569,6 +592,9 @@ func TestPagesAreAccessible(t *testing.T) {
 				}
 				if a := p.tags("a")[0]; a.attr["href"] != "#main" || p.byID("main") == nil {
 					t.Error("the first link does not skip to the content")
+				}
+				if n := p.tags("noscript"); len(n) != 1 || n[0].words() == "" {
+					t.Error("nobody says that it works without scripts")
 				}
 				labelled(t, p)
 				for _, n := range p.all(func(n *node) bool { return n.tag == "svg" }) {

@@ -62,6 +62,7 @@ type resultView struct {
 	Late     bool   // the time to pay is over
 	Continue string // checkout_url
 	Again    string // to a new order for the same bills
+	Free     string // when the bills of an unpaid order are free for another; empty: now
 	Refresh  bool
 	Still    string // this page without refreshing itself
 }
@@ -113,8 +114,10 @@ func (c *Core) detail(v *resultView, r *http.Request, o *order) {
 	switch {
 	case v.Status == "paid" || v.Status == "refunded":
 		c.payment(v, r, o)
-	case payable && (v.Status == "unpaid" || v.Status == "confirming"):
+	case payable && v.Status == "confirming":
 		v.Continue = *o.CheckoutURL
+	case v.Status == "unpaid" && o.Status == "open" && !v.Late:
+		v.Free = o.ExpiresAt.In(taipei).Format("15:04:05")
 	case v.Status == "unpaid":
 		v.Again = "/checkout?" + url.Values{"bill": bills}.Encode()
 	}

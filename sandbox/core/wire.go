@@ -248,18 +248,31 @@ func (c *Core) fetchOrder(ctx context.Context, no string) (order, error) {
 	if !orderNoForm.MatchString(no) {
 		return order{}, errNoSuchOrder
 	}
-	a, err := c.call(ctx, 5*time.Second, http.MethodGet, "/v1/orders/"+no, nil, "", nil)
+	o, err := c.readOrder(ctx, "/v1/orders/"+no, nil)
+	if err == nil && o.OrderNo != no {
+		err = fmt.Errorf("core: asked for order %s, got %s", no, o.OrderNo)
+	}
+	return o, err
+}
+
+// findOrder asks for the order with a reference of ours.
+func (c *Core) findOrder(ctx context.Context, reference string) (order, error) {
+	o, err := c.readOrder(ctx, "/v1/orders", url.Values{"client_reference": {reference}})
+	if err == nil && o.ClientReference != reference {
+		err = fmt.Errorf("core: asked for reference %s, got %s", reference, o.ClientReference)
+	}
+	return o, err
+}
+
+func (c *Core) readOrder(ctx context.Context, path string, query url.Values) (order, error) {
+	a, err := c.call(ctx, 5*time.Second, http.MethodGet, path, query, "", nil)
 	switch {
 	case err != nil:
 		return order{}, err
 	case a.status == http.StatusNotFound:
 		return order{}, errNoSuchOrder
 	case a.status != http.StatusOK:
-		return order{}, fmt.Errorf("core: order %s: the API answered %d", no, a.status)
+		return order{}, fmt.Errorf("core: %s: the API answered %d", path, a.status)
 	}
-	o, err := parseOrder(a.body)
-	if err == nil && o.OrderNo != no {
-		err = fmt.Errorf("core: asked for order %s, got %s", no, o.OrderNo)
-	}
-	return o, err
+	return parseOrder(a.body)
 }

@@ -5,14 +5,19 @@ import (
 	"time"
 
 	"pay.taipei/gateway/configs"
+	"pay.taipei/gateway/orders/sqlstore"
 	"pay.taipei/gateway/providers/all"
 )
 
-// Check opens every account's adapter, which decodes and checks its own settings, and
-// lets it go again. It connects to nothing.
-func Check(c *configs.Config) error {
-	a := &App{config: c, log: slog.New(slog.DiscardHandler), now: time.Now}
+// Load reads a configuration file and refuses everything in it that would keep the gateway from starting, as far as that
+// shows without a connection. The error is configs.Problems unless the file cannot be read.
+func Load(path string) (*configs.Config, error) {
+	return configs.Load(path, check)
+}
+
+// check puts a gateway together as Open does, on a store that is never used, and lets it go again.
+func check(c *configs.Config, report func(path string, err error)) {
+	a := &App{config: c, log: slog.New(slog.DiscardHandler), now: time.Now, store: new(sqlstore.Store)}
 	defer func() { _ = a.Close() }() // nothing is open but idle clients
-	_, err := a.accounts(Options{Adapter: all.Open})
-	return err
+	a.wire(Options{Adapter: all.Open}, report)
 }

@@ -2,8 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +30,10 @@ type job struct {
 	name    string
 	workers int
 	step    func(context.Context) (time.Time, error)
+	busy    *atomic.Int32 // steps that are running
 }
+
+var errPanicked = errors.New("panicked; see the log")
 
 func newJobs(log *slog.Logger, now func() time.Time) *jobs {
 	j := &jobs{log: log, now: now, stop: make(chan struct{})}
@@ -36,7 +43,7 @@ func newJobs(log *slog.Logger, now func() time.Time) *jobs {
 }
 
 func (j *jobs) add(name string, workers int, step func(context.Context) (time.Time, error)) {
-	j.list = append(j.list, job{name, workers, step})
+	j.list = append(j.list, job{name, workers, step, new(atomic.Int32)})
 }
 
 // Wake makes every idle worker look for work now.
@@ -70,7 +77,7 @@ func (j *jobs) loop(job job) {
 			return
 		default:
 		}
-		next, err := job.step(j.hard)
+		next, err := j.step(job)
 		if err != nil && j.hard.Err() == nil {
 			j.log.Error("background step failed, it will be tried again", "job", job.name, "err", err)
 		}
@@ -93,17 +100,37 @@ func (j *jobs) loop(job job) {
 	}
 }
 
+// step runs one step. A panic is an error of that step and no more; its value is logged only by type, for it may quote
+// foreign bytes.
+func (j *jobs) step(job job) (next time.Time, err error) {
+	job.busy.Add(1)
+	defer job.busy.Add(-1)
+	defer func() {
+		if v := recover(); v != nil {
+			j.log.Error("panic", "job", job.name, "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+			err = errPanicked
+		}
+	}()
+	return job.step(j.hard)
+}
+
+// running are the jobs of which a step is running.
+func (j *jobs) running() []string {
+	var names []string
+	for _, job := range j.list {
+		if job.busy.Load() > 0 {
+			names = append(names, job.name)
+		}
+	}
+	return names
+}
+
 // stopped starts no further step, waits for the running ones until ctx ends, then cuts them and
-// waits for them to return.
+// waits for them to return: they still tell the store what became of their work, which may take its time.
 func (j *jobs) stopped(ctx context.Context) {
 	close(j.stop)
-	finished := make(chan struct{})
-	go func() { j.done.Wait(); close(finished) }()
-	select {
-	case <-finished:
-	case <-ctx.Done():
-		j.cut()
-		<-finished
-	}
+	uncut := context.AfterFunc(ctx, j.cut)
+	j.done.Wait()
+	uncut()
 	j.cut()
 }

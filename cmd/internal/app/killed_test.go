@@ -136,16 +136,20 @@ func (s *stage) lapse(o *placed) {
 	s.later(time.Hour)
 	s.until("the order has expired", func() (bool, error) {
 		now, err := s.order(o.OrderNo)
-		return now.Status == "expired" && !now.Doubt, err
+		if err == nil && now.Status != "expired" {
+			err = fmt.Errorf("order %+v, provider %+v", now, s.twin.Books())
+		}
+		return err == nil && !now.Doubt, err
 	})
 }
 
 // settled compares the provider's books, the order and the core.
 func (s *stage) settled(o *placed, paid bool) {
-	now, err := s.order(o.OrderNo)
-	if err != nil {
-		s.Fatal(err)
-	}
+	var now placed
+	s.until("the order is read", func() (ok bool, err error) {
+		now, err = s.order(o.OrderNo)
+		return true, err
+	})
 	charged := 0
 	for no, p := range s.twin.Books() {
 		if p.State == providertest.StatePaid {

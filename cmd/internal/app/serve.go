@@ -2,23 +2,48 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pay.taipei/gateway/configs"
 	"pay.taipei/gateway/internal/metrics"
 )
 
-// grace is how long requests, deliveries and provider calls may finish after we were
-// told to stop. What is cut then stays as committed: a doubt, or work for the next process.
-const grace = 8 * time.Second
+// stopTimes bound a stop, from the moment that we were told. Requests, deliveries and provider calls may finish until
+// grace; then they are cut, and may tell the store what became of them until cut. What is left over stays as committed: a
+// doubt, or work for the next process. The stores are closed until end, come what may.
+type stopTimes struct{ grace, cut, end time.Duration }
 
-type servers struct{ api, edge, ops http.Handler }
+// usualStop keeps the promise of ten seconds.
+func usualStop() stopTimes {
+	return stopTimes{grace: 8 * time.Second, cut: 9 * time.Second, end: 9500 * time.Millisecond}
+}
+
+// gate counts requests, and is shut with Lock, which waits until nobody is inside: http.Server.Close does not.
+type gate struct {
+	sync.RWMutex
+	inside atomic.Int64
+}
+
+func (g *gate) guard(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.TryRLock() {
+			answer(w, http.StatusServiceUnavailable, "stopping")
+			return
+		}
+		defer g.RUnlock()
+		g.inside.Add(1)
+		defer g.inside.Add(-1)
+		h.ServeHTTP(w, r)
+	})
+}
 
 // Listeners are the gateway's three doors.
 type Listeners struct{ API, Edge, Ops net.Listener }
@@ -52,60 +77,79 @@ func (l Listeners) Close() error {
 
 // Serve runs the gateway until ctx ends, then stops within ten seconds: it accepts
 // nothing new, finishes what it began, cuts what does not finish, and closes the stores.
-// It returns nil after such a stop.
+// It returns nil after such a stop, even if something still runs that did not heed the cut.
 func (a *App) Serve(ctx context.Context, l Listeners) error {
-	t := a.config.TLS
 	doors := []struct {
 		server *http.Server
 		on     net.Listener
-		tls    configs.KeyPair
 	}{
-		{server(a.servers.api), l.API, t.API}, {server(a.servers.edge), l.Edge, t.Edge}, {server(a.servers.ops), l.Ops, t.Ops},
+		{a.server(a.servers.api, a.tls.api), l.API}, {a.server(a.servers.edge, a.tls.edge), l.Edge}, {a.server(a.servers.ops, a.tls.ops), l.Ops},
 	}
 	failed := make(chan error, len(doors))
-	var serving sync.WaitGroup
 	for _, d := range doors {
-		serving.Go(func() {
-			var err error
-			if d.tls.CertFile != "" {
-				err = d.server.ServeTLS(d.on, d.tls.CertFile, d.tls.KeyFile)
-			} else {
-				err = d.server.Serve(d.on)
+		go func() { // until Shutdown or Close, which stopped calls
+			serve := d.server.Serve
+			if d.server.TLSConfig != nil {
+				serve = func(on net.Listener) error { return d.server.ServeTLS(on, "", "") }
 			}
-			if !errors.Is(err, http.ErrServerClosed) {
+			if err := serve(d.on); !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
 			}
-		})
+		}()
 	}
 	redisCtx, stopRedis := context.WithCancel(context.WithoutCancel(ctx))
-	serving.Go(func() { a.redis.Run(redisCtx) })
+	go a.redis.Run(redisCtx)
 	a.jobs.start()
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	a.log.Info("stopping", "grace", grace.String())
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	var stopping sync.WaitGroup
-	for _, d := range doors {
-		stopping.Go(func() {
-			if d.server.Shutdown(stopCtx) != nil {
-				_ = d.server.Close() // what is cut is committed or will be repeated
+	stopRedis()
+	return errors.Join(err, a.stopped(context.WithoutCancel(ctx), doors[0].server, doors[1].server, doors[2].server))
+}
+
+// stopped ends everything that Serve started and closes the stores, in the time that it has.
+func (a *App) stopped(ctx context.Context, servers ...*http.Server) error {
+	a.log.Info("stopping", "grace", a.stop.grace.String())
+	grace, cancelGrace := context.WithTimeout(ctx, a.stop.grace)
+	defer cancelGrace()
+	cut, cancelCut := context.WithTimeout(ctx, a.stop.cut)
+	defer cancelCut()
+	end, cancelEnd := context.WithTimeout(ctx, a.stop.end)
+	defer cancelEnd()
+	var parts sync.WaitGroup
+	for _, s := range servers {
+		parts.Go(func() {
+			if s.Shutdown(grace) != nil {
+				_ = s.Close() // what is cut is committed or will be repeated
 			}
 		})
 	}
-	stopping.Go(func() { a.jobs.stopped(stopCtx) })
-	stopping.Wait()
-	stopRedis()
-	serving.Wait()
-	return errors.Join(err, a.Close())
+	parts.Go(a.inside.Lock)
+	parts.Go(func() { a.jobs.stopped(grace) })
+	finished := make(chan struct{})
+	go func() { parts.Wait(); close(finished) }()
+	select {
+	case <-finished:
+	case <-cut.Done():
+		a.log.Warn("no longer waiting for what was cut: it is committed, or will be repeated",
+			"jobs", a.jobs.running(), "requests", a.inside.inside.Load())
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- a.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-end.Done():
+		a.log.Warn("no longer waiting for the stores to close")
+		return nil
+	}
 }
 
-func server(h http.Handler) *http.Server {
+func (a *App) server(h http.Handler, t *tls.Config) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		Handler: a.inside.guard(h), TLSConfig: t, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 }
@@ -141,6 +185,7 @@ func answer(w http.ResponseWriter, status int, text string) {
 func (a *App) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	_ = a.redis.Ping(ctx) // bounds itself; what it finds out is what Degraded says
 	a.metrics.Degraded("redis", a.redis.Degraded())
 	g, err := a.store.Gauges(ctx, a.webhook)
 	a.metrics.Degraded("sql", err != nil)

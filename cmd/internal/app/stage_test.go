@@ -101,7 +101,7 @@ type stage struct {
 	process        *exec.Cmd
 	api, edge, ops string        // of process
 	ended          chan struct{} // of process
-	started        time.Time     // by the stage's clock
+	started        time.Time     // before process was, by the stage's clock
 	skew           time.Duration
 	armed          bool
 	passed         int // moments since armed
@@ -173,6 +173,7 @@ func (s *stage) start() {
 	if err != nil {
 		s.Fatal(err)
 	}
+	begun := s.now()
 	if err := cmd.Start(); err != nil {
 		s.Fatal(err)
 	}
@@ -199,7 +200,7 @@ func (s *stage) start() {
 	}()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.process, s.ended, s.started = cmd, ended, time.Now().Add(s.skew)
+	s.process, s.ended, s.started = cmd, ended, begun
 }
 
 // signal ends the gateway and waits for its end.

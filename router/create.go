@@ -21,15 +21,13 @@ func (p *placing) create(ctx context.Context, o *orders.Order, fence int64) (ord
 		return account.Provider.Create(ctx, p.request(o))
 	})
 	finish := orders.CreateFinish{Key: p.cmd.Key, Fence: fence, Attempt: a.No, Now: p.d.Now()}
-	render := p.answers.Created
-	var refused error
-	switch {
-	case err == nil:
-		finish.Outcome, finish.Redirect, finish.Refs = orders.OutcomeDone, redirect(created.Redirect), created.Refs
-	default:
-		finish.Outcome, render, refused = p.createError(err)
+	if err != nil {
+		outcome, render, refused := p.createError(err)
+		finish.Outcome = outcome
+		return p.finish(ctx, finish, render, refused)
 	}
-	return p.finish(ctx, finish, render, refused)
+	finish.Outcome, finish.Redirect, finish.Refs = orders.OutcomeDone, redirect(created.Redirect), created.Refs
+	return p.finish(ctx, finish, p.answers.Created, nil)
 }
 
 // createError says what an adapter's error on create means: no money has moved whatever

@@ -579,10 +579,9 @@ func (w *world) at(d time.Duration) {
 func (w *world) dies(do func()) {
 	w.t.Helper()
 	defer func() {
-		if p := recover(); p != nil && p != errCrash {
-			panic(p)
-		} else if p == nil {
-			w.t.Fatal("did not crash")
+		p := recover()
+		if err, ok := p.(error); !ok || !errors.Is(err, errCrash) {
+			w.t.Fatalf("did not crash: %v", p)
 		}
 	}()
 	do()

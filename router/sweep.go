@@ -68,19 +68,9 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 		Source: orders.SourceQuery, Purpose: q.purpose(), Account: q.account.Name, AttemptNo: a.No, ReceivedAt: q.d.Now(),
 		Raw: orders.Raw{Line: "query " + string(q.purpose()), Body: snapshot.Raw},
 	}
-	switch {
-	case err == nil && d.AnswerAuth != providers.AnswerUnauthenticated:
-		e.Fact = q.fact(q.account.Name, &snapshot, nil)
-	case err == nil: // what anybody may have answered proves nothing
-		return q.later(nil), nil
-	case providers.KindOf(err) != providers.NotFound || d.AnswerAuth == providers.AnswerUnauthenticated || q.mustKnow():
-		return q.again(err), nil
-	case !q.over(): // the citizen has not arrived there yet
-		return q.deadline(), nil
-	case !d.Patience.NotFoundFinal:
-		return q.again(err), nil
-	default:
-		e.Fact = &orders.Fact{State: orders.AttemptExpired}
+	var next time.Time
+	if e.Fact, next = q.proven(&snapshot, err); e.Fact == nil {
+		return next, nil
 	}
 	applied, err := q.apply(ctx, e)
 	if err != nil {
@@ -97,6 +87,25 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	return q.later(nil), nil
+}
+
+// proven is what the answer to a query proves, or when to ask again because it proves nothing.
+func (q *asking) proven(s *providers.Snapshot, err error) (*orders.Fact, time.Time) {
+	d := q.account.Provider.Describe()
+	believed := d.AnswerAuth != providers.AnswerUnauthenticated // else anybody may have answered
+	switch {
+	case err == nil && believed:
+		return q.fact(q.account.Name, s, nil), time.Time{}
+	case err == nil:
+		return nil, q.later(nil)
+	case providers.KindOf(err) != providers.NotFound || !believed || q.mustKnow():
+		return nil, q.again(err)
+	case !q.over(): // the citizen has not arrived there yet
+		return nil, q.deadline()
+	case !d.Patience.NotFoundFinal:
+		return nil, q.again(err)
+	}
+	return &orders.Fact{State: orders.AttemptExpired}, time.Time{}
 }
 
 // later is when to ask again: not before the deadline, unless we must know.

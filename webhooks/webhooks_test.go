@@ -474,9 +474,13 @@ func TestHangingUpDoesNotCancel(t *testing.T) {
 			if strings.HasPrefix(line, "POST") {
 				request = line + token + " HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\ngenuine"
 			}
-			fmt.Fprint(conn, request)
+			if _, err := fmt.Fprint(conn, request); err != nil {
+				t.Fatal(err)
+			}
 			<-begun
-			conn.Close()
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
 			<-(<-l.requests).Done() // the server has noticed
 			release()
 			if err := <-ended; err != nil {
@@ -493,8 +497,10 @@ func TestBodyThatNeverArrives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "POST /callbacks/bank-main/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\ngen", token)
+	defer func() { _ = conn.Close() }()
+	if _, err := fmt.Fprintf(conn, "POST /callbacks/bank-main/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\ngen", token); err != nil {
+		t.Fatal(err)
+	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)

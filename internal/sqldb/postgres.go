@@ -56,7 +56,7 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("%w; is the server up and the address right?", err)
 	}
 	if version < 150000 {
-		return fmt.Errorf("Postgres %d is too old, 15 is the oldest that is tested", version/10000)
+		return fmt.Errorf("the server is Postgres %d, and 15 is the oldest that is tested", version/10000)
 	}
 	return nil
 }

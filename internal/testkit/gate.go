@@ -42,7 +42,7 @@ func PostgresGate(t testing.TB, dsn string, pass func(Moment) bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "gate-") // the path of a socket may not be long
+	dir, err := os.MkdirTemp("", "gate-") //nolint:usetesting // the path of a socket may not be long
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -189,8 +189,8 @@ func (p *PG) template(base string) (string, error) {
 		"--no-sync", "--wal-segsize=1"); err != nil {
 		return "", err
 	}
-	if err := os.Rename(draft, dir); err != nil {
-		return draft, nil // another was first
+	if os.Rename(draft, dir) != nil { // another was first
+		return dir, os.RemoveAll(draft)
 	}
 	return dir, nil
 }

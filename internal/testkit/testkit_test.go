@@ -89,7 +89,7 @@ func say(t *testing.T, addr, line string, wait time.Duration) (string, error) {
 }
 
 func TestRedisIsShared(t *testing.T) {
-	if Redis(t) != Redis(t) {
+	if first, second := Redis(t), Redis(t); first != second {
 		t.Error("two addresses")
 	}
 	if got, err := say(t, Redis(t), "PING", time.Minute); err != nil || got != "+PONG\r\n" {

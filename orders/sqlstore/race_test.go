@@ -370,10 +370,8 @@ func TestSequenceIsGapFree(t *testing.T) {
 				}
 			}
 		})
-		for {
-			if must[int](t)(s.Sequence(t.Context(), 7)) == 0 {
-				break
-			}
+		for more := true; more; {
+			more = must[int](t)(s.Sequence(t.Context(), 7)) > 0
 		}
 		total := checkFeed(t, s, "core") + checkFeed(t, s, "other")
 		if total != n {

@@ -312,10 +312,8 @@ func TestEveryStatementPrepares(t *testing.T) {
 		for name, query := range all {
 			query = spliced(d, name, query)
 			if d.name == "postgres" {
-				if stmt, err := db.Prepare(query); err != nil {
+				if _, err := db.Exec("PREPARE looked_at AS " + query + "; DEALLOCATE looked_at"); err != nil {
 					t.Errorf("%s: %v", name, err)
-				} else if err := stmt.Close(); err != nil {
-					t.Error(err)
 				}
 				continue
 			}

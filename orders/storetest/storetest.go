@@ -129,13 +129,13 @@ func (w *world) is(err, want error) {
 }
 
 // billError ends the case when an error is not about the bill in the way expected.
-func (w *world) billError(err error, bill string, paid bool) *orders.BillError {
+func (w *world) billError(err error, bill string, paid bool) orders.BillError {
 	w.Helper()
 	var b *orders.BillError
 	if !errors.As(err, &b) || b.BillNo != bill || b.Paid != paid {
 		w.Fatalf("error %v (%+v), want a bill error of %s, paid %v", err, b, bill, paid)
 	}
-	return b
+	return *b
 }
 
 func twd(units int64) money.Amount {

@@ -229,16 +229,16 @@ func retryAfter(value string, now time.Time) time.Duration {
 }
 
 func (d *Deliverer) report(ctx context.Context, claimed orders.Delivery, r result, o Observation) {
-	level, text := slog.LevelInfo, "event delivered"
+	level, text := slog.LevelInfo, "delivered"
 	switch {
 	case o.Stuck:
-		level, text = slog.LevelError, "event stuck: not delivered for an hour, still trying; look at the client's webhook"
+		level, text = slog.LevelError, "stuck: not delivered for an hour, still trying; look at the client's webhook"
 	case r.state == orders.DeliveryHeld:
-		level, text = slog.LevelError, "event held: the client refused it for good; its order waits until a person decides"
+		level, text = slog.LevelError, "held: the client refused it for good; its order waits until a person decides"
 	case r.state == orders.DeliveryReady:
-		level, text = slog.LevelWarn, "event not delivered, will be sent again"
+		level, text = slog.LevelWarn, "not delivered, will be sent again"
 	}
-	d.deps.Log.LogAttrs(ctx, level, text, slog.String("event", claimed.Event.ID()), slog.String("order_no", string(claimed.Event.OrderNo)),
+	d.deps.Log.LogAttrs(ctx, level, "event", slog.String("outcome", text), slog.String("event", claimed.Event.ID()), slog.String("order_no", string(claimed.Event.OrderNo)),
 		slog.String("client", o.Client), slog.Int("status", o.Status), slog.Int("attempts", claimed.Attempts+1), slog.String("reason", r.why))
 	if d.deps.Observe != nil {
 		d.deps.Observe(o)

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/signing"
 )
@@ -58,9 +59,9 @@ type Payment struct {
 	Refunds                 []RefundEntry
 }
 
-// TwinConfig makes a Twin. Secret and Now are required.
+// TwinConfig makes a Twin. Now is required.
 type TwinConfig struct {
-	Secret      signing.Secret
+	Secret      signing.Secret // shared with the adapter; empty: one that everybody may know
 	Now         func() time.Time
 	Environment providers.Environment // told in messages; empty: demo
 	Listener    net.Listener          // closed by the twin; nil: a free port on 127.0.0.1
@@ -82,6 +83,7 @@ type Twin struct {
 	effects map[count]int
 	books   map[string]Payment
 	nonces  int
+	clients []*httpx.Client // closed by Close
 }
 
 type count struct {
@@ -107,6 +109,9 @@ func NewTwin(c TwinConfig) (*Twin, error) {
 	}
 	if c.Environment == "" {
 		c.Environment = providers.Demo
+	}
+	if c.Secret.IsZero() {
+		c.Secret = signing.NewSecret([]byte("published: for tests only"))
 	}
 	codec, err := newCodec(c.Secret)
 	if err != nil {
@@ -145,10 +150,30 @@ func serve(l net.Listener, h http.Handler, done chan<- struct{}) (*http.Server, 
 // URL is the twin's origin.
 func (t *Twin) URL() string { return t.url }
 
+// Adapter makes an adapter that talks to this twin, with the twin's secret and clock; it gives up on a call that is not
+// answered within wait (zero: 15 s). c needs no more than what is to differ from the defaults.
+func (t *Twin) Adapter(c Config, wait time.Duration) (*Scripted, error) {
+	client, err := httpx.New(httpx.Config{Name: ScriptedName, BaseURL: t.url, Network: httpx.Loopback, HeaderTimeout: wait},
+		httpx.Deps{Now: t.config.Now, Rand: func() uint64 { return 0 }})
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	t.clients = append(t.clients, client)
+	t.mu.Unlock()
+	c.URL, c.Secret = t.url, t.config.Secret
+	return NewScripted(c, Deps{HTTP: client, Now: t.config.Now})
+}
+
 // Close ends the server and every hanging call.
 func (t *Twin) Close() {
 	_ = t.server.Close()
 	<-t.served
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.clients {
+		c.Close()
+	}
 }
 
 // Script appends steps for the next calls of op. After the last one the twin behaves.

@@ -22,15 +22,8 @@ import (
 
 func scriptedPair(t *testing.T, c Config) (*Twin, *Scripted) {
 	t.Helper()
-	secret := signing.NewSecret([]byte(testSecret))
-	twin := StartTwin(t, TwinConfig{Secret: secret, Now: testNow})
-	client, err := httpx.New(httpx.Config{Name: "twin", BaseURL: twin.URL(), Network: httpx.Loopback}, httpx.Deps{Now: testNow, Rand: func() uint64 { return 0 }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	c.URL, c.Secret = twin.URL(), secret
-	adapter, err := NewScripted(c, Deps{HTTP: client, Now: testNow})
+	twin := StartTwin(t, TwinConfig{Now: testNow})
+	adapter, err := twin.Adapter(c, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

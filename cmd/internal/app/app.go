@@ -82,7 +82,9 @@ func (a *App) open(ctx context.Context, o Options) error {
 		return err
 	}
 	var problems []error
-	a.wire(o, func(path string, err error) { problems = append(problems, fmt.Errorf("%s: %w", path, err)) })
+	a.wire(o, func(path string, err error) { //nolint:contextcheck // what is put together runs later, each request in its own context
+		problems = append(problems, fmt.Errorf("%s: %w", path, err))
+	})
 	return errors.Join(problems...)
 }
 
@@ -136,7 +138,9 @@ func (a *App) checkStore(report func(path string, err error)) {
 // openStores opens the store, and refuses what production must not have.
 func (a *App) openStores(ctx context.Context, migrate bool) error {
 	var err error
-	jitter := sqldb.WithJitter(func(limit time.Duration) time.Duration { return time.Duration(mathrand.Int64N(int64(limit) + 1)) })
+	jitter := sqldb.WithJitter(func(limit time.Duration) time.Duration {
+		return time.Duration(mathrand.Int64N(int64(limit) + 1)) //nolint:gosec // a wait, not a secret
+	})
 	if a.db, err = sqldb.Open(ctx, string(a.config.Store.Reveal()), jitter); err != nil {
 		return err
 	}

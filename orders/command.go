@@ -37,6 +37,7 @@ func (c *Command) Fingerprint() ([32]byte, error) {
 		Quantity            int64
 		UnitPrice, Subtotal string
 	}
+	canonical.Providers, canonical.Methods = append([]string{}, c.Providers...), append([]string{}, c.Methods...) // none is one thing
 	lines := make([]line, len(c.Lines))
 	for i, l := range c.Lines {
 		lines[i] = line{l.BillNo, l.Name, l.Quantity, l.UnitPrice.String(), l.Subtotal.String()}

@@ -130,3 +130,13 @@ func TestErrorTexts(t *testing.T) {
 		}
 	}
 }
+
+// A list that is missing and one that is empty ask for the same.
+func TestFingerprintOfNothing(t *testing.T) {
+	missing, empty := command(), command()
+	missing.Providers, missing.Methods = nil, nil
+	empty.Providers, empty.Methods = []string{}, []string{}
+	if fingerprint(t, missing) != fingerprint(t, empty) {
+		t.Error("two fingerprints")
+	}
+}

@@ -9,8 +9,11 @@ PROVE ?= 60s
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## start the whole city on this machine
-	go run ./cmd/demo
+# Built first, because "go run" ends with an error when the demo is stopped with Ctrl-C.
+demo: ## start the whole city on this machine, with fake money; Ctrl-C stops it
+	@echo "Building the demo. The first time Go downloads and compiles for some minutes; then it is quick."
+	@go build -o bin/demo ./cmd/demo
+	@exec bin/demo
 
 # With CI=true a service that is still missing fails its tests; otherwise they are skipped and say so.
 test: services ## prove it: unit, conformance, real Redis and Postgres, a real browser

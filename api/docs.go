@@ -59,9 +59,7 @@ type description struct {
 	Webhooks   map[string]map[string]operation
 	Components struct {
 		Responses map[string]answerText
-		Schemas   map[string]struct {
-			Properties map[string]struct{ Enum []string }
-		}
+		Schemas   map[string]schema
 	}
 }
 
@@ -72,7 +70,10 @@ type operation struct {
 		Required              bool
 	}
 	RequestBody struct {
-		Content map[string]struct{ Example example }
+		Content map[string]struct {
+			Example example
+			Schema  schema
+		}
 	} `yaml:"requestBody"`
 	Responses map[string]answerText
 }
@@ -117,7 +118,16 @@ type operationPage struct {
 	Auth             Auth
 	operation
 	Request string
+	Fields  []fieldPage
 	Answers []answerPage
+}
+
+type fieldPage struct {
+	Name     string // with the names above it: amount.value, lines[].bill_no
+	Required bool   // whenever what holds it is there
+	Limits   string
+	Patterns []string
+	Meaning  string
 }
 
 type answerPage struct{ Status, Description, Example string }
@@ -160,12 +170,13 @@ func (d *description) page() docsPage {
 	p := docsPage{
 		Title: d.Info.Title, Version: d.Info.Version, Intro: paragraphs(d.Info.Description), YAML: string(openapi),
 		Style:      template.CSS(docsStyle), //nolint:gosec // our own file, embedded
-		FieldCodes: d.Components.Schemas["FieldError"].Properties["code"].Enum,
+		FieldCodes: d.Components.Schemas["FieldError"].property("code").Enum,
 	}
 	for _, r := range Routes() {
 		method := strings.ToLower(r.Method)
 		op := operationPage{ID: method + r.Path, Method: r.Method, Path: r.Path, Auth: r.Auth, operation: d.Paths[r.Path][method]}
-		op.Request = string(op.RequestBody.Content[mediaJSON].Example)
+		body := op.RequestBody.Content[mediaJSON]
+		op.Request, op.Fields = string(body.Example), d.fields("", body.Schema)
 		for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
 			a := op.Responses[status]
 			if name, ok := strings.CutPrefix(a.Ref, "#/components/responses/"); ok {
@@ -178,7 +189,7 @@ func (d *description) page() docsPage {
 	for _, name := range slices.Sorted(maps.Keys(d.Webhooks)) {
 		p.Events = append(p.Events, eventPage{name, d.Webhooks[name]["post"].Summary})
 	}
-	for _, code := range d.Components.Schemas["Problem"].Properties["code"].Enum {
+	for _, code := range d.Components.Schemas["Problem"].property("code").Enum {
 		w := words(code)
 		p.Problems = append(p.Problems, problemPage{code, w.detail, w.detZH, w.status})
 	}

@@ -101,8 +101,8 @@ func (f *Fate) fact(a *Attempt, e *Evidence) {
 	}
 }
 
-// learn keeps what a fact tells beside the state: all of a newer state's, and what a fact
-// that moves nothing adds to what is known. Later calls to the provider need the references.
+// learn keeps what a fact tells beside the state: all of a newer state's, what one of the same state
+// adds to what is known, and of an older one's the references, which later calls to the provider need.
 func (a *Attempt) learn(fact *Fact) {
 	newer := fact.State > a.State
 	if len(fact.Refs) > 0 {
@@ -114,6 +114,9 @@ func (a *Attempt) learn(fact *Fact) {
 		maps.Copy(refs, first)
 		maps.Copy(refs, second)
 		a.Refs = refs
+	}
+	if fact.State < a.State { // its trade number may be that of an earlier try
+		return
 	}
 	if fact.ProviderTradeNo != "" && (newer || a.ProviderTradeNo == "") {
 		a.ProviderTradeNo = fact.ProviderTradeNo

@@ -170,6 +170,13 @@ func TestFoldRules(t *testing.T) {
 		})}, want: end{
 			verdict: orders.VerdictApplied, attempts: one(paid), state: orders.OrderPaid, events: types(orders.EventPaid), holder: orderNo, payer: orderNo,
 		}},
+		{name: "what is older teaches no trade number", steps: []step{
+			but(func(e *orders.Evidence) { e.Fact.ProviderTradeNo = "" }),
+			but(func(e *orders.Evidence) { e.Fact.State, e.Fact.ProviderTradeNo = failed, "of an earlier try" }),
+			but(func(e *orders.Evidence) { e.Source = orders.SourceQuery }),
+		}, want: end{
+			verdict: orders.VerdictNoChange, attempts: one(paid), state: orders.OrderPaid, holder: orderNo, payer: orderNo,
+		}},
 		{name: "once paid, such a notice is only known", steps: []step{tell(1, paid, inTime), but(func(e *orders.Evidence) { e.NeedsQuery = true })}, want: end{
 			verdict: orders.VerdictNoChange, attempts: one(paid), state: orders.OrderPaid, holder: orderNo, payer: orderNo,
 		}},

@@ -105,7 +105,7 @@ const (
 	OutcomeOpen    Outcome = ""
 	OutcomeDone    Outcome = "done"     // carried out
 	OutcomeRefused Outcome = "refused"  // a clear no
-	OutcomeNotSent Outcome = "not_sent" // proven: not a byte arrived
+	OutcomeNotSent Outcome = "not_sent" // proven: not a byte arrived, or refused before it was looked at
 	OutcomeUnknown Outcome = "unknown"  // may have been carried out
 )
 

@@ -114,7 +114,7 @@ type Folder interface {
 	// Evidence of an unknown attempt is kept as an orphan.
 	//
 	// In the same transaction the provider's query becomes due when it has to be asked about an attempt
-	// that is not paid: at once for a fact (Ask, VerdictNeedsQuery), and for a hint no sooner than HintSpacing
+	// that is not paid: at once for a fact (Ask, VerdictNeedsQuery), and for a hint or a repeat no sooner than HintSpacing
 	// after the last query. A query that is due earlier stays so. What answers a query causes none.
 	Apply(ctx context.Context, e Evidence) (Applied, error)
 
@@ -129,8 +129,8 @@ type Folder interface {
 	Hand(ctx context.Context, no OrderNo, attempt AttemptNo, again bool, now time.Time) (Order, error)
 
 	// ClaimConfirm commits that a confirm is about to be sent. ErrCallExists unless every earlier
-	// confirm of the attempt is proven not sent; ErrNotPayable when the order is not payable, also
-	// because another attempt's confirm is in doubt.
+	// confirm of the attempt is proven not sent; ErrNotPayable when the attempt has ended or the order is
+	// not payable, also because another attempt's confirm is in doubt.
 	ClaimConfirm(ctx context.Context, attempt AttemptNo, now time.Time) (Call, error)
 
 	// FinishCall commits the outcome of a claimed call. An outcome once known stays; unknown
@@ -195,6 +195,7 @@ type Gauges struct {
 	SurplusOpen  int64
 	ReviewsOpen  int64
 	Orphans      int64
+	Unproven     int64 // paid evidence that may not stand alone and that no query has proven yet
 }
 
 // Sweep is the part of the Store that hands out background work, one claimed unit at a
@@ -227,6 +228,8 @@ type QueryWork struct {
 	Fence   int64
 	// Unproven is the id of paid evidence on the attempt that may not stand alone; empty: there is none.
 	Unproven string
+	// NotBefore is set by who asked, when the provider wants to be left alone: no evidence makes a query due before it.
+	NotBefore time.Time
 }
 
 // DeliveryState is how far an event is on its way to the client.

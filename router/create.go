@@ -71,8 +71,8 @@ func (p *placing) finish(ctx context.Context, f orders.CreateFinish, render func
 	return answer, refused
 }
 
-// resume goes on with the order of a request that died: a new attempt, since nobody
-// knows whether the old one left us.
+// resume goes on with the order of a request that died: with a new attempt when nobody
+// knows whether the old one left us, else with the same.
 func (p *placing) resume(ctx context.Context) (orders.Answer, error) {
 	now := p.d.Now()
 	var stored orders.Answer

@@ -98,7 +98,8 @@ func (r *Router) Return(ctx context.Context, token string, raw providers.RawCall
 	e := hint
 	if d, ok := r.Decoder(a.Account); ok {
 		if n, err := d.DecodeCallback(raw); err == nil && n.Snapshot != nil && n.AttemptNo == string(no) {
-			e.Nonce, e.Fact, e.Ask = n.Nonce, r.fact(a.Account, n.Snapshot, n.Refs), true
+			e.Nonce, e.Fact = n.Nonce, r.fact(a.Account, n.Snapshot, n.Refs)
+			e.Ask = !e.Fact.State.Ended()
 		}
 	}
 	_, err = r.apply(ctx, e)

@@ -369,6 +369,24 @@ func TestHintByToken(t *testing.T) {
 	}
 }
 
+// A message that comes again and again asks no more often than a hint.
+func TestRepeatsAskAsHints(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("server")
+	n := providers.Notice{AttemptNo: string(o.Current().No), Nonce: "n1", Snapshot: &providers.Snapshot{Next: providers.NextConfirm}}
+	w.server.decode = func(providers.RawCallback) (providers.Notice, error) { return n, nil }
+	for range 10 {
+		if _, _, err := w.Return(t.Context(), o.Current().Token, w.raw("")); err != nil {
+			t.Fatal(err)
+		}
+		w.work(w.QueryStep)
+		w.clock.Advance(time.Second)
+	}
+	if len(w.server.queries) != 1 {
+		t.Errorf("%d queries in ten seconds", len(w.server.queries))
+	}
+}
+
 // A fact is not throttled as hints are: a payer who has authorised waits for us.
 func TestAuthorisedIsAskedAtOnce(t *testing.T) {
 	w := newWorld(t)

@@ -12,9 +12,9 @@ import (
 const (
 	queryDeadline   = 10 * time.Second // unless the provider's patience says otherwise
 	confirmDeadline = 45 * time.Second // LINE Pay asks for a read time-out of at least 40 s
-	// sweepLease outlives one query and one confirm, so that no second worker takes
+	// sweepLease outlives one query and one confirm with their commits, so that no second worker takes
 	// a claim whose holder is alive.
-	sweepLease    = 90 * time.Second
+	sweepLease    = 2 * time.Minute
 	orphanLife    = 7 * 24 * time.Hour
 	slowestAsking = 10 * time.Minute
 	idleLook      = time.Minute // a look at the clock even if nothing seems due
@@ -37,12 +37,9 @@ func (r *Router) QueryStep(ctx context.Context, account string) (time.Time, erro
 	if err != nil {
 		return now.Add(time.Second), err
 	}
-	if ctx.Err() != nil {
-		next = now // we are stopping: the next process asks at once
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	if err := r.d.Store.FinishQuery(ctx, w, r.d.Now(), next); err != nil {
+	if err := r.d.Store.FinishQuery(ctx, q.QueryWork, r.d.Now(), next); err != nil {
 		return now.Add(time.Second), err
 	}
 	return now, nil
@@ -64,6 +61,9 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 		return q.account.Provider.Query(callCtx, ref(&q.Order, a))
 	})
 	cancel()
+	if err != nil && ctx.Err() != nil {
+		return q.d.Now(), nil // we are stopping: the next process asks at once
+	}
 	e := orders.Evidence{
 		Source: orders.SourceQuery, Purpose: q.purpose(), Account: q.account.Name, AttemptNo: a.No, ReceivedAt: q.d.Now(),
 		Raw: orders.Raw{Line: "query " + string(q.purpose()), Body: snapshot.Raw},
@@ -81,7 +81,8 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if snapshot.Next == providers.NextConfirm {
-		return q.again(nil), q.confirm(ctx, q.account, &q.Order, a)
+		refused, err := q.confirm(ctx, q.account, &q.Order, a)
+		return q.again(refused), err
 	}
 	if q.over() && a.State.Ended() && !q.mustKnow() {
 		return time.Time{}, nil
@@ -147,10 +148,12 @@ func (q *asking) again(err error) time.Time {
 		wait *= 2
 	}
 	wait = min(wait, slowestAsking)
-	if e, ok := errors.AsType[*providers.Error](err); ok {
+	now := q.d.Now()
+	if e, ok := errors.AsType[*providers.Error](err); ok && e.RetryAfter > 0 {
+		q.NotBefore = now.Add(e.RetryAfter)
 		wait = max(wait, e.RetryAfter)
 	}
-	return q.d.Now().Add(wait)
+	return now.Add(wait)
 }
 
 func patience(d providers.Descriptor) time.Duration {
@@ -161,53 +164,56 @@ func patience(d providers.Descriptor) time.Duration {
 }
 
 // confirm moves the money of an authorised attempt: claimed and committed first, sent
-// once, never repeated. Whatever its answer does not tell stays a doubt for queries.
-func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, a *orders.Attempt) error {
+// once, never repeated. Whatever its answer does not tell stays a doubt for queries. refused is
+// what the provider's side answered, err what went wrong on ours.
+func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, a *orders.Attempt) (refused, err error) {
 	confirmer, ok := account.Provider.(providers.Confirmer)
 	if !ok {
 		r.d.Log.Error("provider waits for a confirm that its adapter cannot make", "account", account.Name, "attempt_no", string(a.No))
-		return nil
+		return nil, nil
 	}
 	call, err := r.d.Store.ClaimConfirm(ctx, a.No, r.d.Now())
 	if errors.Is(err, orders.ErrNotPayable) || errors.Is(err, orders.ErrCallExists) {
 		r.d.Log.Info("not confirmed: the authorisation lapses", "order_no", string(o.No), "attempt_no", string(a.No), "why", err)
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	callCtx, cancel := context.WithTimeout(ctx, confirmDeadline)
-	snapshot, err := observed(r, account.Name, providers.OpConfirm, func() (providers.Snapshot, error) {
+	snapshot, refused := observed(r, account.Name, providers.OpConfirm, func() (providers.Snapshot, error) {
 		return confirmer.Confirm(callCtx, providers.ConfirmRequest{Attempt: ref(o, a)})
 	})
 	cancel()
 	believed := account.Provider.Describe().AnswerAuth != providers.AnswerUnauthenticated
-	call.Outcome, call.EndedAt = callOutcome(err, believed), r.d.Now()
+	call.Outcome, call.EndedAt = callOutcome(refused, believed), r.d.Now()
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	e := orders.Evidence{
-		Source: orders.SourceCall, Account: account.Name, AttemptNo: a.No, ReceivedAt: call.EndedAt,
-		Raw: orders.Raw{Line: "confirm", Body: snapshot.Raw},
-	}
+	var fact *orders.Fact
 	switch call.Outcome {
 	case orders.OutcomeDone:
 		if believed {
-			e.Fact = r.fact(account.Name, &snapshot, nil)
+			fact = r.fact(account.Name, &snapshot, nil)
 		}
 	case orders.OutcomeRefused:
-		e.Fact = &orders.Fact{State: orders.AttemptFailed}
+		fact = &orders.Fact{State: orders.AttemptFailed}
 	case orders.OutcomeOpen, orders.OutcomeNotSent, orders.OutcomeUnknown:
 	}
-	applied := orders.Applied{Order: *o}
-	if e.Fact != nil {
-		if applied, err = r.apply(ctx, e); err != nil {
-			return err
+	state := a.State
+	if fact != nil {
+		applied, err := r.apply(ctx, orders.Evidence{
+			Source: orders.SourceCall, Account: account.Name, AttemptNo: a.No, Fact: fact, ReceivedAt: call.EndedAt,
+			Raw: orders.Raw{Line: "confirm", Body: snapshot.Raw},
+		})
+		if err != nil {
+			return refused, err
 		}
+		state = applied.Order.Attempt(a.No).State
 	}
-	if call.Outcome == orders.OutcomeDone && applied.Order.Attempt(a.No).State != orders.AttemptPaid {
+	if call.Outcome == orders.OutcomeDone && state != orders.AttemptPaid {
 		call.Outcome = orders.OutcomeUnknown // an answer that proves no payment proves no refusal either
 	}
-	return r.d.Store.FinishCall(ctx, call)
+	return refused, r.d.Store.FinishCall(ctx, call)
 }
 
 // callOutcome says what a money call's error proves. A no is worth as much as the answer that says it.

@@ -164,7 +164,7 @@ func TestQueryWhenTheStoreFails(t *testing.T) {
 				t.Error("no rest after an error")
 			}
 			w.store.healed()
-			w.at(life + grace + 90*time.Second) // a claim was left behind
+			w.at(life + grace + 2*time.Minute) // a claim was left behind
 			w.work(w.QueryStep)
 			w.wantStates(o.No, "paid paid late")
 		})
@@ -185,6 +185,27 @@ func TestQueryAfterRetryAfter(t *testing.T) {
 		t.Errorf("asked at %v, want %v", got, want)
 	}
 	w.wantStates(o.No, "paid paid late")
+}
+
+// So does one that would not look at our confirm.
+func TestConfirmAfterRetryAfter(t *testing.T) {
+	w, o := confirms(t)
+	w.server.confirm = always(providers.Snapshot{}, &providers.Error{Kind: providers.RateLimited, RetryAfter: 5 * time.Minute})
+	w.work(w.QueryStep)
+	if _, _, err := w.Return(t.Context(), o.Current().Token, w.raw("")); err != nil { // the citizen is impatient
+		t.Fatal(err)
+	}
+	for range 4 {
+		w.clock.Advance(time.Minute)
+		w.work(w.QueryStep)
+	}
+	if len(w.server.confirms) != 1 {
+		t.Errorf("%d confirms", len(w.server.confirms))
+	}
+	w.server.confirm = always(paidSnapshot(twd(40)), nil)
+	w.clock.Advance(time.Minute)
+	w.work(w.QueryStep)
+	w.wantStates(o.No, "paid paid")
 }
 
 // A query that our own end cuts is made by the next process, at once.
@@ -377,7 +398,7 @@ func TestConfirmOverCrashes(t *testing.T) {
 				t.Errorf("%d confirms", len(w.server.confirms))
 			}
 			w.server.confirm = answered
-			w.clock.Advance(90 * time.Second)
+			w.clock.Advance(2 * time.Minute)
 			w.work(w.QueryStep)
 			if test.sent == 1 {
 				w.wantStates(o.No, test.states) // "waiting for confirm" ends no doubt

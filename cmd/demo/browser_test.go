@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,13 @@ func TestBrowserPaysTwoBills(t *testing.T) {
 			do("tick "+b, chromedp.Click(css("#bill-"+b)))
 		}
 	}
+	poll(t, "the page's script brings the total up to date", func() bool {
+		total, err := chromedp.Run(ctx, chromedp.TextContent(css("#total")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(total, "NT$\u00a040")
+	})
 	shot("bills")
 	do("pay", chromedp.Click(css("#pay")), chromedp.WaitVisible(css("#provider-bravobank")))
 	shot("provider")

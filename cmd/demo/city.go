@@ -80,7 +80,7 @@ func (c *city) openBank() error {
 	}
 	c.bank, err = bravobank.New(bravobank.Config{
 		Environment: "demo", Key: signer, OrderKeys: gatewayKeys,
-		Merchants: map[string]string{payeeParking: nameParking, payeeWater: nameWater},
+		Merchants: map[string]string{payeeParking: nameParking, payeeWater: nameWater}, ShopURL: "http://" + c.addresses.core + "/",
 	}, bravobank.Deps{Now: time.Now, Rand: rand.Reader, HTTP: &http.Client{Timeout: 10 * time.Second}, Log: c.log.With("part", "bank")})
 	return err
 }
@@ -127,10 +127,15 @@ func listenNear(ctx context.Context, port int) (net.Listener, error) {
 	return nil, fmt.Errorf("no free port from %d to %d: %w", port, port+portsTried-1, first)
 }
 
-// serve runs the city until ctx ends. The gateway stops first, so that what it still
-// delivers arrives.
+// serve runs the city until ctx ends. First the core stops asking, then the gateway stops, then
+// the rest, so that everything asked is answered and what is still delivered arrives.
 func (c *city) serve(ctx context.Context) error {
 	around, stopAround := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAround()
+	gatewayCtx, stopGateway := context.WithCancel(around)
+	defer stopGateway()
+	asking, stopAsking := context.WithCancel(ctx)
+	defer stopAsking()
 	var parts sync.WaitGroup
 	failed := make(chan error, 2)
 	for _, s := range []struct {
@@ -148,33 +153,48 @@ func (c *city) serve(ctx context.Context) error {
 			_ = server.Close() // the city ends, nothing is owed to its visitors
 		})
 	}
-	parts.Go(func() { keep(around, c.log, "bank", c.bank.Step) })
-	parts.Go(func() { keep(around, c.log, "core", c.core.Step) })
-	gatewayCtx, stopGateway := context.WithCancel(ctx)
+	parts.Go(func() { keep(around, bankPace, c.workOf(around, "bank", c.bank.Step)) })
+	parts.Go(func() {
+		keep(asking, corePace, c.workOf(around, "core", c.core.Step))
+		stopGateway()
+	})
 	served := make(chan error, 1)
 	go func() { served <- c.gateway.Serve(gatewayCtx, c.doors) }()
 	var err error
 	select {
 	case err = <-failed:
-		stopGateway()
+		stopAsking()
 		err = errors.Join(err, <-served)
 	case err = <-served:
 	}
-	stopGateway()
+	stopAsking()
 	stopAround()
 	parts.Wait()
 	return err
 }
 
-// keep runs a background step again and again until ctx ends.
-func keep(ctx context.Context, log *slog.Logger, name string, step func(context.Context) (time.Time, error)) {
-	for ctx.Err() == nil {
+// How long background work may rest. Looking again so often keeps the demo lively without
+// wake-ups; the core has its events from webhooks, and the feed only makes up for lost ones.
+const (
+	bankPace = 100 * time.Millisecond
+	corePace = time.Second
+)
+
+// workOf is a step in its own context that complains in the log. It returns when to do the next.
+func (c *city) workOf(ctx context.Context, name string, step func(context.Context) (time.Time, error)) func() time.Time {
+	return func() time.Time {
 		next, err := step(ctx)
 		if err != nil && ctx.Err() == nil {
-			log.Warn("background step failed", "part", name, "err", err)
+			c.log.Warn("background step failed", "part", name, "err", err)
 		}
-		// Looking again after at most a tenth of a second keeps the demo lively without wake-ups.
-		timer := time.NewTimer(min(max(time.Until(next), 10*time.Millisecond), 100*time.Millisecond))
+		return next
+	}
+}
+
+// keep works again and again until ctx ends, and rests in between no longer than pace.
+func keep(ctx context.Context, pace time.Duration, work func() (next time.Time)) {
+	for ctx.Err() == nil {
+		timer := time.NewTimer(min(max(time.Until(work()), 10*time.Millisecond), pace))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -215,7 +235,7 @@ func (c *city) facts() any {
 	}
 }
 
-func (c *city) banner(took time.Duration) string {
+func (c *city) banner(logFile string, took time.Duration) string {
 	login := bravobank.DemoAccount()
 	var b strings.Builder
 	fmt.Fprintf(&b, "\npay.taipei demo: everything below is fake money on this machine (ready in %d ms)\n\n", took.Milliseconds())
@@ -227,10 +247,11 @@ func (c *city) banner(took time.Duration) string {
 	fmt.Fprintf(&b, "  Edge        http://%s      callbacks and checkout pages\n", c.addresses.edge)
 	fmt.Fprintf(&b, "  Operations  http://%s/metrics\n", c.addresses.ops)
 	fmt.Fprintf(&b, "  Data        %s      (SQLite; Redis is built in and in memory)\n", c.dir)
+	fmt.Fprintf(&b, "  Log         %s\n", logFile)
 	for _, m := range c.moved {
 		fmt.Fprintf(&b, "  Note        %s\n", m)
 	}
 	fmt.Fprintf(&b, "\n  Try: open the city, look up bill H60983881309263, tick both bills, choose 熊讚銀行 and pay.\n")
-	fmt.Fprintf(&b, "  Stop: Ctrl-C (data is kept; -reset forgets it)\n\n")
+	fmt.Fprintf(&b, "  Stop: Ctrl-C. The data is kept; to start with none: %s\n\n", resetCommand(c.dir))
 	return b.String()
 }

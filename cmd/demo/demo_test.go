@@ -124,7 +124,8 @@ func TestDataIsKeptUntilReset(t *testing.T) {
 
 // What the banner prints can be used as printed.
 func TestBanner(t *testing.T) {
-	banner, _ := start(t, "-data", t.TempDir())
+	dir := t.TempDir()
+	banner, _ := start(t, "-data", dir)
 	c, err := newBrowser()
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +159,12 @@ func TestBanner(t *testing.T) {
 	}
 	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("the key is answered %s", resp.Status)
+	}
+	if !strings.Contains(banner, "go run ./cmd/demo -reset -data '"+dir+"'\n") {
+		t.Errorf("the banner does not say how to forget the data: %s", banner)
+	}
+	if logged, err := os.ReadFile(regexp.MustCompile(`Log +(\S+)`).FindStringSubmatch(banner)[1]); err != nil || !strings.Contains(string(logged), `"/docs"`) {
+		t.Errorf("the log that the banner names: %v %s", err, logged)
 	}
 	login := bravobank.DemoAccount()
 	if !strings.Contains(banner, "account "+login.Name+", password "+login.Password) || !strings.Contains(banner, bill1) {

@@ -35,10 +35,10 @@ func loadKeys(dir string) (keys, error) {
 		return k, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return keys{}, fmt.Errorf("demo: %s: %w; start with -reset to make a new city", path, err)
+		return keys{}, fmt.Errorf("demo: %s: %w; to make a new city: %s", path, err, resetCommand(dir))
 	}
 	k = keys{APISecret: base64.RawURLEncoding.EncodeToString(seed()), GatewaySeed: seed(), BankSeed: seed(), EventSeed: seed()}
-	if b, err = json.Marshal(k); err != nil {
+	if b, err = json.Marshal(k); err != nil { //nolint:gosec // this is the file of keys
 		return keys{}, fmt.Errorf("demo: keys: %w", err)
 	}
 	if err := os.WriteFile(path, b, 0o600); err != nil {

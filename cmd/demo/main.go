@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -41,7 +42,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
 	f.BoolVar(&o.once, "once", false, "play the scenario over HTTP without a browser, print each step, exit 1 if anything differs")
 	f.BoolVar(&o.asJSON, "json", false, "print one line of JSON with the addresses and the key, then serve")
-	f.StringVar(&o.data, "data", "demo-data", "folder for the demo's data; -once uses a new one and removes it")
+	f.StringVar(&o.data, "data", usualData, "folder for the demo's data; -once uses a new one and removes it")
 	f.BoolVar(&o.reset, "reset", false, "forget the data first")
 	f.StringVar(&o.log, "log", "", "file for the gateway's log; default: gateway.log in the data folder")
 	if err := f.Parse(args); err != nil {
@@ -77,9 +78,11 @@ func alone(f *flag.FlagSet) error {
 
 // start opens the city and keeps it running until ctx ends, or until the scenario is played.
 func (o *options) start(ctx context.Context, out io.Writer) error {
-	if err := o.folder(); err != nil {
+	lock, err := o.folder()
+	if err != nil {
 		return err
 	}
+	defer func() { _ = lock.release() }() // the process's end would do it too
 	if o.log == "" {
 		o.log = filepath.Join(o.data, "gateway.log")
 	}
@@ -89,9 +92,12 @@ func (o *options) start(ctx context.Context, out io.Writer) error {
 	}
 	defer func() { _ = logFile.Close() }() // each line was written when it was logged
 	begun := time.Now()
-	c, err := openCity(ctx, o.data, slog.New(slog.NewJSONHandler(logFile, nil)))
+	c, err := openCity(ctx, o.data, slog.New(withoutPolls{slog.NewJSONHandler(logFile, nil)}))
 	if err != nil {
 		return err
+	}
+	if err := lock.tell("http://" + c.addresses.core); err != nil {
+		return errors.Join(err, c.close())
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -104,7 +110,7 @@ func (o *options) start(ctx context.Context, out io.Writer) error {
 	case o.asJSON:
 		err = json.NewEncoder(out).Encode(c.facts())
 	default:
-		_, err = io.WriteString(out, c.banner(time.Since(begun)))
+		_, err = io.WriteString(out, c.banner(o.log, time.Since(begun)))
 	}
 	if err != nil {
 		cancel()
@@ -112,21 +118,35 @@ func (o *options) start(ctx context.Context, out io.Writer) error {
 	return errors.Join(err, <-stopped)
 }
 
-// folder makes the data folder, empty after -reset. It deletes only what the demo made.
-func (o *options) folder() error {
+// folder makes the data folder, locks it and, for -reset, empties it. It deletes only what the demo made.
+func (o *options) folder() (*folderLock, error) {
 	var err error
 	if o.data, err = filepath.Abs(o.data); err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
-	if o.reset {
-		for _, name := range []string{"keys.json", "gateway.db", "gateway.db-wal", "gateway.db-shm", "gateway.log"} {
-			if err := os.Remove(filepath.Join(o.data, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return fmt.Errorf("demo: reset: %w", err)
-			}
-		}
+		return nil, fmt.Errorf("demo: %w", err)
 	}
 	if err := os.MkdirAll(o.data, 0o700); err != nil {
-		return fmt.Errorf("demo: %w", err)
+		return nil, fmt.Errorf("demo: %w", err)
 	}
-	return nil
+	lock, err := lockFolder(o.data)
+	if err != nil || !o.reset {
+		return lock, err
+	}
+	for _, name := range []string{"keys.json", "gateway.db", "gateway.db-wal", "gateway.db-shm", "gateway.log"} {
+		if err := os.Remove(filepath.Join(o.data, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, errors.Join(fmt.Errorf("demo: reset: %w", err), lock.release())
+		}
+	}
+	return lock, nil
+}
+
+// usualData is the data folder of a demo that is told none.
+const usualData = "demo-data"
+
+// resetCommand is what to type to forget the data of a folder.
+func resetCommand(dir string) string {
+	const command = "go run ./cmd/demo -reset"
+	if usual, err := filepath.Abs(usualData); err == nil && usual == dir {
+		return command
+	}
+	return command + " -data '" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,19 +70,30 @@ func (b *plainTab) fill(selector, text string) {
 	b.do("fill "+selector, chromedp.DoubleClick(chromedp.CSS(selector)), chromedp.KeyEvent(text))
 }
 
-// shot takes the page as it is on a phone and on a desk.
+// shot takes the page as it is on a phone and on a desk; it must fit the width of both.
 func (b *plainTab) shot(name string) {
 	b.t.Helper()
 	for _, width := range []int64{390, 1280} {
 		b.do("resize", chromedp.EmulateViewport(width, 844))
-		png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+		shot, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 		if err != nil {
 			b.t.Fatalf("screenshot %s: %v", name, err)
 		}
-		if err := os.WriteFile(filepath.Join(b.dir, fmt.Sprintf("%s-%d.png", name, width)), png, 0o600); err != nil {
+		if taken, err := png.DecodeConfig(bytes.NewReader(shot)); err != nil || int64(taken.Width) > width {
+			b.t.Errorf("%s is %d wide on %d (%v)", name, taken.Width, width, err)
+		}
+		if err := os.WriteFile(filepath.Join(b.dir, fmt.Sprintf("%s-%d.png", name, width)), shot, 0o600); err != nil {
 			b.t.Fatal(err)
 		}
 	}
+}
+
+// inEnglish takes the page in English and goes back to Chinese.
+func (b *plainTab) inEnglish(link, name string) {
+	b.t.Helper()
+	b.click(link, `html[lang="en"]`)
+	b.shot(name)
+	b.click(link, `html:not([lang="en"])`)
 }
 
 func TestFaultPanelWithoutScript(t *testing.T) {
@@ -138,12 +151,15 @@ func TestPaymentWithoutScript(t *testing.T) {
 	facts := city1(t)
 	b := newPlainTab(t)
 	b.do("city", chromedp.Navigate(facts["core"]+"/"), chromedp.WaitVisible(chromedp.CSS("#bill_no")))
+	b.shot("plain-home")
 	b.fill("#bill_no", bill1)
 	b.click("#search-bill", "#pay")
 	b.do("tick", chromedp.Click(chromedp.CSS("#bill-"+bill1)), chromedp.Click(chromedp.CSS("#bill-"+bill2)))
 	b.click("#update", "#bill-"+bill1+"[checked]") // the total, which a script would keep up to date
 	b.shot("plain-bills")
+	b.inEnglish("#switch-lang", "plain-bills-en")
 	b.click("#pay", "#provider-bravobank")
+	b.inEnglish("#switch-lang", "plain-provider-en")
 	b.do("choose", chromedp.Click(chromedp.CSS("#provider-bravobank")))
 	b.click("#go", `form[action="`+facts["bank"]+`/order"] button`) // a script would press it
 	b.shot("plain-checkout")
@@ -157,11 +173,35 @@ func TestPaymentWithoutScript(t *testing.T) {
 	b.fill("#password", login.Password)
 	b.fill("#captcha", alt.Value)
 	b.click("#login", "#pay-deposit_account")
+	b.shot("plain-order")
+	b.inEnglish("#lang", "plain-order-en")
 	b.click("#pay-deposit_account", "#return")
 	b.click("#return", `#outcome[data-status="paid"]`)
 	b.shot("plain-result")
+	b.inEnglish("#switch-lang", "plain-result-en")
 	lines, err := chromedp.Run(b.ctx, chromedp.TextContent(chromedp.CSS("#lines")))
 	if err != nil || !strings.Contains(lines, bill1) || !strings.Contains(lines, bill2) {
 		t.Errorf("the result page shows bills %q (%v)", lines, err)
 	}
+	c, err := newBrowser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the city has heard that they are paid", func() bool {
+		page, err := c.get(t.Context(), facts["core"]+"/bills?by=number&bill_no="+bill1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(page, "all-paid")
+	})
+	b.do("paid bills", chromedp.Navigate(facts["core"]+"/bills?by=number&bill_no="+bill1), chromedp.WaitVisible(chromedp.CSS("#receipt")))
+	b.shot("plain-paid")
+	b.do("nothing found", chromedp.Navigate(facts["core"]+"/bills?by=plate&vehicle=C&plate=135-AB"), chromedp.WaitVisible(chromedp.CSS("#other-vehicle")))
+	b.shot("plain-none")
+	b.do("hyphen", chromedp.Navigate(facts["core"]+"/bills?by=plate&vehicle=C&plate=AB2468&lang=en"), chromedp.WaitVisible(chromedp.CSS("#plate-error")))
+	b.shot("plain-hyphen-en")
+	b.do("forgotten page", chromedp.Navigate(facts["bank"]+"/order?s=x"), chromedp.WaitVisible(chromedp.CSS("#forgot")))
+	b.shot("plain-forgot")
+	b.do("API page", chromedp.Navigate(facts["api"]+"/docs"), chromedp.WaitVisible(chromedp.CSS("h1")))
+	b.shot("docs")
 }

@@ -37,13 +37,14 @@ type Metrics struct {
 	surplus      prometheus.Gauge
 	reviews      prometheus.Gauge
 	orphans      prometheus.Gauge
+	unproven     prometheus.Gauge
 }
 
 // Readings are figures that are read from the store from time to time.
 type Readings struct {
-	OutboxOldest                         time.Duration
-	OutboxDepth                          map[string]int64 // by state
-	Doubts, SurplusOpen, Reviews, Orphan int64
+	OutboxOldest                                   time.Duration
+	OutboxDepth                                    map[string]int64 // by state
+	Doubts, SurplusOpen, Reviews, Orphan, Unproven int64
 }
 
 // New makes the figures and touches every label set that is known beforehand, so that
@@ -67,10 +68,11 @@ func New(accounts []string) (*Metrics, error) {
 		surplus:      prometheus.NewGauge(prometheus.GaugeOpts(opts("surplus_open", "Surplus rows not paid back."))),
 		reviews:      prometheus.NewGauge(prometheus.GaugeOpts(opts("reviews_open", "Orders frozen until a person decides."))),
 		orphans:      prometheus.NewGauge(prometheus.GaugeOpts(opts("orphans", "Authentic callbacks of no attempt that we know."))),
+		unproven:     prometheus.NewGauge(prometheus.GaugeOpts(opts("unproven", "Payments that a provider told of and no query has proven yet."))),
 	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.requestTime, m.calls, m.callTime, m.callbacks, m.moves, m.idempotency, m.unmapped, m.stuck,
-		m.degraded, m.outboxOldest, m.outboxDepth, m.doubts, m.surplus, m.reviews, m.orphans,
+		m.degraded, m.outboxOldest, m.outboxDepth, m.doubts, m.surplus, m.reviews, m.orphans, m.unproven,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := m.registry.Register(c); err != nil {
@@ -149,6 +151,7 @@ func (m *Metrics) Set(r Readings) {
 	m.surplus.Set(float64(r.SurplusOpen))
 	m.reviews.Set(float64(r.Reviews))
 	m.orphans.Set(float64(r.Orphan))
+	m.unproven.Set(float64(r.Unproven))
 }
 
 // Handler serves the figures; before each answer it calls refresh, which may be nil.

@@ -25,7 +25,7 @@ func used(t *testing.T) *Metrics {
 	m.UnmappedCode("main")
 	m.Stuck()
 	m.Degraded("redis", true)
-	m.Set(Readings{OutboxOldest: 1500 * time.Millisecond, OutboxDepth: map[string]int64{"held": 2}, Doubts: 3, SurplusOpen: 4, Reviews: 5, Orphan: 6})
+	m.Set(Readings{OutboxOldest: 1500 * time.Millisecond, OutboxDepth: map[string]int64{"held": 2}, Doubts: 3, SurplusOpen: 4, Reviews: 5, Orphan: 6, Unproven: 7})
 	return m
 }
 
@@ -61,6 +61,7 @@ func TestNamesAndLabels(t *testing.T) {
 		"gateway_surplus_open":           "",
 		"gateway_reviews_open":           "",
 		"gateway_orphans":                "",
+		"gateway_unproven":               "",
 		"gateway_unmapped_codes_total":   "account",
 		"gateway_degraded":               "part",
 	}
@@ -134,7 +135,7 @@ func TestFigures(t *testing.T) {
 		`gateway_doubts 3`,
 		`gateway_surplus_open 4`,
 		`gateway_reviews_open 5`,
-		`gateway_orphans 6`,
+		`gateway_orphans 6`, `gateway_unproven 7`,
 	)
 	m.Degraded("redis", false)
 	wantLines(t, page(t, m, nil), `gateway_degraded{part="redis"} 0`)

@@ -80,7 +80,7 @@ func (u unit) wantQuery(a *orders.Applied, e *orders.Evidence) error {
 		return nil
 	}
 	spacing := time.Duration(0)
-	if hint {
+	if hint || a.Repeat {
 		spacing = orders.HintSpacing
 	}
 	return u.due(e.AttemptNo, e.ReceivedAt, spacing)

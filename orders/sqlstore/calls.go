@@ -34,7 +34,7 @@ func (u unit) claimConfirm(attempt orders.AttemptNo, now time.Time) (orders.Call
 			call.Ordinal = c.Ordinal + 1
 		}
 	}
-	if !b.Payable(now) {
+	if !b.Payable(now) || b.Order.Attempt(attempt).State.Ended() { // a doubt about what has ended would show nowhere
 		return call, orders.ErrNotPayable
 	}
 	return call, u.addCall(call)

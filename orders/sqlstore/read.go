@@ -157,14 +157,15 @@ const (
 			WHERE c.op <> 'create' AND c.outcome IN ('', 'unknown') AND a.state_rank IN (0, 10, 20)),
 		(SELECT COUNT(*) FROM surplus WHERE refunded < amount),
 		(SELECT COUNT(*) FROM orders WHERE review),
-		(SELECT COUNT(*) FROM evidence WHERE verdict = 'orphan')`
+		(SELECT COUNT(*) FROM evidence WHERE verdict = 'orphan'),
+		(SELECT COUNT(*) FROM evidence WHERE verdict = 'needs_query' AND applied_ms IS NULL)`
 )
 
 // Gauges is documented in orders.Reader. Delivered events are not counted: they only grow.
 func (s *Store) Gauges(ctx context.Context, clients []string) (orders.Gauges, error) {
 	return read(ctx, s, func(u unit) (orders.Gauges, error) {
 		g := orders.Gauges{OutboxDepth: map[orders.DeliveryState]int64{}}
-		if _, err := u.one(sqlCounts, nil, &g.Doubts, &g.SurplusOpen, &g.ReviewsOpen, &g.Orphans); err != nil {
+		if _, err := u.one(sqlCounts, nil, &g.Doubts, &g.SurplusOpen, &g.ReviewsOpen, &g.Orphans, &g.Unproven); err != nil {
 			return g, err
 		}
 		if len(clients) == 0 {

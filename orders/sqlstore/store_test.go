@@ -220,7 +220,8 @@ func wantErr(t *testing.T, got, want error) {
 // golden are the SHA-256 of the migrations. A migration that was released is never edited:
 // add another one.
 var golden = map[string]string{
-	"0001_orders.sql": "fdd04cc6ab9bfc67fe068365ad0e37718a1670e3ba7fb693e085201fae4c0696",
+	"0001_orders.sql":  "fdd04cc6ab9bfc67fe068365ad0e37718a1670e3ba7fb693e085201fae4c0696",
+	"0002_queries.sql": "f372a48fd82add5b14ee9316bd2b66c369ae264ec8453006f49171e1f4061dfc",
 }
 
 func TestMigrationsAreNotEdited(t *testing.T) {
@@ -358,9 +359,9 @@ func TestSweepsUseTheirIndex(t *testing.T) {
 	d := newDatabase(t, "sqlite", "sqlite:"+filepath.Join(t.TempDir(), "orders.db"))
 	db := d.raw(t)
 	for name, index := range map[string]string{
-		"sqlClaimQuery": "attempts_query", "sqlClaimSettle": "orders_settle", "sqlClaimOrphan": "evidence_next",
+		"sqlClaimQuery": "attempts_query_account", "sqlUnproven": "evidence_unproven", "sqlClaimSettle": "orders_settle", "sqlClaimOrphan": "evidence_next",
 		"sqlClaimDelivery": "events_due", "sqlNextDelivery": "events_due", "sqlUnsequenced": "events_unsequenced", "sqlNextInFeed": "events_unsequenced",
-		"sqlNextQuery": "attempts_query", "sqlFeed": "events_seq", "sqlRunningKey": "keys_running", "sqlOutboxGauge": "events_undelivered", "sqlCounts": "calls_doubt",
+		"sqlNextQuery": "attempts_query_account", "sqlFeed": "events_seq", "sqlRunningKey": "keys_running", "sqlOutboxGauge": "events_undelivered", "sqlCounts": "calls_doubt",
 	} {
 		plan := explain(t, db, name, "EXPLAIN QUERY PLAN "+spliced(d, name, all[name]))
 		if !slices.ContainsFunc(plan, func(s string) bool { return strings.Contains(s, index) }) {

@@ -8,10 +8,12 @@ import (
 )
 
 // mayBeKnown is the condition under which a provider may know an attempt: only then is it
-// asked about. It is the rule of orders.Settle in SQL, and a provider that has told us knows it.
-const mayBeKnown = `(attempts.handed_ms IS NOT NULL OR EXISTS (
-	SELECT 1 FROM calls c WHERE c.attempt_no = attempts.attempt_no AND c.outcome <> 'not_sent') OR EXISTS (
-	SELECT 1 FROM evidence e WHERE e.attempt_no = attempts.attempt_no AND e.verdict = 'needs_query' AND e.applied_ms IS NULL))`
+// asked about. It is the rule of orders.Settle in SQL, and besides a provider that has told us knows it.
+const (
+	mayBeKnown = `(attempts.handed_ms IS NOT NULL OR EXISTS (
+		SELECT 1 FROM calls c WHERE c.attempt_no = attempts.attempt_no AND c.outcome <> 'not_sent') OR ` + unproven + `)`
+	unproven = `EXISTS (SELECT 1 FROM evidence e WHERE e.attempt_no = attempts.attempt_no AND e.verdict = 'needs_query' AND e.applied_ms IS NULL)`
+)
 
 const (
 	// The end of the lease is the next time at which the query is due.
@@ -26,7 +28,7 @@ const (
 		AND EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_no = $1 AND a.state_rank = 30)`
 	sqlUnproven = `SELECT digest FROM evidence WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
 		ORDER BY received_ms, digest LIMIT 1`
-	sqlFinishQuery = `UPDATE attempts SET query_claimed = FALSE, queried_ms = $3, query_wanted_ms = NULL,
+	sqlFinishQuery = `UPDATE attempts SET query_claimed = FALSE, queried_ms = $3, query_wanted_ms = NULL, query_hold_ms = $5,
 		query_ms = CASE WHEN query_wanted_ms < $4 OR $4 IS NULL THEN query_wanted_ms ELSE $4 END
 		WHERE attempt_no = $1 AND query_fence = $2 AND query_claimed`
 )
@@ -56,14 +58,14 @@ func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, l
 // FinishQuery is documented in orders.Sweep; ErrFenced when the claim was lost. A query that
 // evidence asked for meanwhile stays due when that is earlier than next.
 func (s *Store) FinishQuery(ctx context.Context, w orders.QueryWork, now, next time.Time) error {
-	if w.Unproven != "" {
+	if next.IsZero() {
 		// A transaction of its own: Apply locks evidence before the attempt, and this must not wait for it the other way round.
 		if _, err := write(ctx, s, func(u unit) (int64, error) { return u.exec(sqlProven, w.Attempt, now.UnixMilli()) }); err != nil {
 			return err
 		}
 	}
 	_, err := write(ctx, s, func(u unit) (int64, error) {
-		return u.fenced(sqlFinishQuery, w.Attempt, w.Fence, now.UnixMilli(), millis(next))
+		return u.fenced(sqlFinishQuery, w.Attempt, w.Fence, now.UnixMilli(), millis(next), millis(w.NotBefore))
 	})
 	return err
 }
@@ -79,27 +81,31 @@ func (u unit) fenced(query string, args ...any) (int64, error) {
 
 const (
 	sqlLockQuery = `UPDATE attempts SET query_fence = query_fence WHERE attempt_no = $1
-		RETURNING query_ms, query_claimed, query_wanted_ms, queried_ms`
-	sqlSetQuery = `UPDATE attempts SET query_ms = $2, query_wanted_ms = $3, asked = 0 WHERE attempt_no = $1`
+		RETURNING query_ms, query_claimed, query_wanted_ms, queried_ms, query_hold_ms`
+	sqlSetQuery = `UPDATE attempts SET query_ms = $2, query_wanted_ms = $3, asked = CASE WHEN $4 THEN 0 ELSE asked END WHERE attempt_no = $1`
 )
 
-// due makes an attempt's query due at a moment, but not within spacing of the last one.
+// due makes an attempt's query due at a moment, but not within spacing of the last one, and not before the provider
+// wants to be asked. Without spacing it is news: asking starts anew.
 func (u unit) due(attempt orders.AttemptNo, at time.Time, spacing time.Duration) error {
-	var next, wanted, last time.Time
+	var next, wanted, last, hold time.Time
 	var claimed bool
-	if _, err := u.one(sqlLockQuery, []any{attempt}, moment{&next}, &claimed, moment{&wanted}, moment{&last}); err != nil {
+	if _, err := u.one(sqlLockQuery, []any{attempt}, moment{&next}, &claimed, moment{&wanted}, moment{&last}, moment{&hold}); err != nil {
 		return err
 	}
 	due := at
 	if !last.IsZero() && due.Before(last.Add(spacing)) {
 		due = last.Add(spacing)
 	}
+	if due.Before(hold) {
+		due = hold
+	}
 	if claimed { // what is due is the lease; this query comes after the claimed one
 		wanted = earlier(wanted, due)
 	} else {
 		next = earlier(next, due)
 	}
-	return u.exec1(sqlSetQuery, attempt, millis(next), millis(wanted))
+	return u.exec1(sqlSetQuery, attempt, millis(next), millis(wanted), spacing == 0)
 }
 
 // earlier is the earlier of two moments, of which the zero time is none.
@@ -148,18 +154,23 @@ func (u unit) settle(now time.Time) (orders.Order, error) {
 	return c.Book.Order, err
 }
 
-const sqlForgetQuery = `UPDATE attempts SET query_ms = NULL WHERE attempt_no = $1`
+const sqlForgetQuery = `UPDATE attempts SET query_ms = NULL WHERE attempt_no = $1 AND NOT ` + unproven + ` RETURNING attempt_no`
 
-// forgetQueries takes back the queries of the attempts that time alone has ended: they never left us.
+// forgetQueries takes back the queries of the attempts that time alone has ended: they never left us. Where the provider
+// says that one is paid all the same, it is asked until it proves that.
 func (u unit) forgetQueries(c *change) error {
 	for i := range c.before.Order.Attempts {
 		a := &c.Book.Order.Attempts[i]
 		if a.State == c.before.Order.Attempts[i].State {
 			continue
 		}
-		a.QueryAt = time.Time{}
-		if err := u.exec1(sqlForgetQuery, a.No); err != nil {
+		var no orders.AttemptNo
+		forgotten, err := u.one(sqlForgetQuery, []any{a.No}, &no)
+		if err != nil {
 			return err
+		}
+		if forgotten {
+			a.QueryAt = time.Time{}
 		}
 	}
 	return nil

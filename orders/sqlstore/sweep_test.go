@@ -130,7 +130,7 @@ func TestQueries(t *testing.T) {
 
 		w = must[orders.QueryWork](t)(claim(after(3 * time.Minute)))
 		again := must[orders.QueryWork](t)(claim(after(4 * time.Minute))) // its lease has passed
-		if again.Asked != 1 || again.Fence == w.Fence {
+		if again.Asked != 2 || again.Fence == w.Fence {
 			t.Errorf("claimed %+v", again)
 		}
 		wantErr(t, s.FinishQuery(t.Context(), w, after(4*time.Minute), after(5*time.Minute)), orders.ErrFenced)

@@ -574,6 +574,14 @@ var calling = map[string]func(*world){
 			w.Errorf("calls %+v", got.Calls)
 		}
 	},
+	"not of what has ended": func(w *world) {
+		for i, s := range []orders.AttemptState{orders.AttemptCancelled, orders.AttemptExpired, orders.AttemptFailed} {
+			o := w.place(w.placement(fmt.Sprintf("H6666666%04d", i)))
+			w.apply(said(&o, 1, s, inTime))
+			_, err := w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
+			w.is(err, orders.ErrNotPayable)
+		}
+	},
 	"of nobody": func(w *world) {
 		_, err := w.stores[0].ClaimConfirm(w.ctx, "201706139999999901", inTime)
 		w.is(err, orders.ErrNotFound)

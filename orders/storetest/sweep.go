@@ -294,7 +294,25 @@ var querying = map[string]func(*world){
 		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime.Add(time.Second), tooLate))
 		w.hint(&o, inTime.Add(2*time.Second))
 		w.idle(inTime.Add(time.Minute))
-		w.ask(inTime.Add(time.Second + orders.HintSpacing))
+		work = w.ask(inTime.Add(time.Second + orders.HintSpacing))
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime.Add(2*time.Minute), tooLate))
+		e.ReceivedAt = inTime.Add(2*time.Minute + time.Second)
+		w.apply(e) // a repeat proves no more than a hint
+		w.idle(inTime.Add(3*time.Minute - time.Millisecond))
+		w.ask(inTime.Add(3 * time.Minute))
+	},
+	"not before the provider wants to be asked": func(w *world) {
+		o := w.place(w.placement(bill1))
+		w.hint(&o, inTime)
+		work := w.ask(inTime)
+		work.NotBefore = inTime.Add(30 * time.Minute)
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime, tooLate))
+		e := said(&o, 1, orders.AttemptPending, inTime.Add(time.Second))
+		e.Ask = true
+		w.apply(e)
+		w.hint(&o, inTime.Add(5*time.Minute))
+		w.idle(inTime.Add(30*time.Minute - time.Millisecond))
+		w.ask(inTime.Add(30 * time.Minute))
 	},
 	"what may not stand alone is asked about until it is proven": func(w *world) {
 		o := w.place(clicked(w.placement(bill1))) // even if we believe that no byte has left us
@@ -305,7 +323,13 @@ var querying = map[string]func(*world){
 		if work.Unproven == "" {
 			w.Fatalf("work %+v", work)
 		}
-		w.apply(said(&o, 1, orders.AttemptExpired, inTime))
+		if g, err := w.stores[1].Gauges(w.ctx, nil); err != nil || g.Unproven != 1 {
+			w.Errorf("gauges %+v, %v", g, err)
+		}
+		w.settle(expiresAt)
+		if b := w.order(o.No); b.State != orders.OrderExpired || b.Attempts[0].QueryAt.IsZero() {
+			w.Errorf("order %+v: our clock ends what never left us, and the question stays", b)
+		}
 		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime, tooLate))
 		if work = w.ask(tooLate); work.Unproven == "" {
 			w.Fatalf("work %+v", work)
@@ -314,6 +338,9 @@ var querying = map[string]func(*world){
 		proof.Source, proof.Purpose = orders.SourceQuery, orders.PurposeBeforePaid(work.Unproven)
 		w.apply(proof)
 		w.ok(w.stores[0].FinishQuery(w.ctx, work, tooLate, time.Time{}))
+		if g, err := w.stores[1].Gauges(w.ctx, nil); err != nil || g.Unproven != 0 {
+			w.Errorf("gauges %+v, %v", g, err)
+		}
 		w.idle(tooLate.Add(1000 * time.Hour))
 		w.hint(&o, tooLate.Add(1001*time.Hour))
 		w.idle(tooLate.Add(2000 * time.Hour))

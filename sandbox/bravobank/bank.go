@@ -35,6 +35,7 @@ type Config struct {
 	Key         *signing.Ed25519Signer // signs notices and answers; required
 	OrderKeys   *signing.Ed25519Keys   // the gateway's, for orders and API calls; required
 	Merchants   map[string]string      // registered name by payee member id; required
+	ShopURL     string                 // where payers start, for the pages that know no payment; empty: no link
 }
 
 // Account is a login.
@@ -111,6 +112,7 @@ func (b *Bank) Handler() http.Handler {
 	} {
 		mux.HandleFunc(pattern, b.page(page))
 	}
+	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }) // it has none
 	mux.HandleFunc("POST /api/v1/query", b.message("bravo-query", b.query))
 	mux.HandleFunc("POST /api/v1/refund", b.message("bravo-refund", b.refund))
 	mux.HandleFunc("GET /faults", b.getFaults)

@@ -161,7 +161,7 @@ func newCity(t *testing.T) *city {
 		c.woken++
 	}
 	c.bank, err = bravobank.New(
-		bravobank.Config{Key: them, OrderKeys: orderKeys, Merchants: map[string]string{"1136549": "臺北市停車管理工程處", "1136550": "臺北自來水事業處"}},
+		bravobank.Config{Key: them, OrderKeys: orderKeys, Merchants: map[string]string{"1136549": "臺北市停車管理工程處", "1136550": "臺北自來水事業處"}, ShopURL: "http://shop.example/"},
 		bravobank.Deps{Now: c.clock.Now, Rand: &counter{}, HTTP: gateway.Client(), Wake: wake})
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,10 @@ type visit struct {
 	EN      bool
 	Problem [2]string // zh-Hant, English
 	Account Account
+	Typed   string // account of a login that failed
+	Shop    string // address of the shop; empty: not known
 	Status  string // of the payment
+	Forgot  bool   // the page belongs to a payment that is not known any more
 	Faults  []fault
 }
 
@@ -62,7 +65,7 @@ func (b *Bank) page(serve func(*visit)) http.HandlerFunc {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Referrer-Policy", "same-origin") // no-referrer would make the Origin of the bank's own forms "null"
 		h.Set("X-Content-Type-Options", "nosniff")
-		v := &visit{w: w, r: r, now: b.d.Now(), Nonce: nonce, Account: DemoAccount(), EN: r.URL.Query().Get("lang") == "en"}
+		v := &visit{w: w, r: r, now: b.d.Now(), Nonce: nonce, Account: DemoAccount(), Shop: b.c.ShopURL, EN: r.URL.Query().Get("lang") == "en"}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
 			b.explain(v, http.StatusBadRequest, errForm)
@@ -128,7 +131,8 @@ func (b *Bank) explain(v *visit, status int, err error) {
 	v.Problem = [2]string{"這份訂單無法驗證，請回到商店重新付款。", "This order cannot be verified. Go back to the shop and start again. (" + err.Error() + ")"}
 	switch {
 	case errors.Is(err, errSession):
-		v.Problem = [2]string{"這個頁面已失效，請回到商店重新付款。", "This page is not known any more. Go back to the shop and start again."}
+		v.Forgot = true
+		v.Problem = [2]string{"這個頁面已失效。這家示範銀行重新啟動後，會忘記所有的登入和付款。", "This page is not known any more. When this demonstration bank restarts, it forgets every login and payment."}
 	case errors.Is(err, errDiffers):
 		v.Problem = [2]string{"這個交易編號已用於另一份訂單，請回到商店重新付款。", "This number belongs to another order already. Go back to the shop and start again."}
 	case errors.Is(err, errFull):
@@ -195,6 +199,7 @@ func (b *Bank) login(v *visit) {
 		v.Problem = [2]string{"帳號或密碼不正確。", "Account or password is wrong."}
 	}
 	if v.Problem[0] != "" {
+		v.Typed = strings.TrimSpace(form.Get("account"))
 		b.newLetters(v)
 		b.show(v, http.StatusUnprocessableEntity, "login.html")
 		return

@@ -25,12 +25,12 @@ func TestWalk(t *testing.T) {
 			if order.path != "/order" || order.status != 200 {
 				t.Fatalf("order page: %d %s", order.status, order.path)
 			}
-			for id, want := range map[string]string{"order-no": "2017061300000016", "merchant": "臺北市停車管理工程處", "payee": "1136549", "payer": "1361049", "settlement": "立即", "total": "NT$ 40"} {
+			for id, want := range map[string]string{"order-no": "2017061300000016", "merchant": "臺北市停車管理工程處", "payee": "1136549", "payer": "1361049", "settlement": "立即", "total": "NT$\u00a040"} {
 				if got := order.field(id); got != want {
 					t.Errorf("%s: %q, want %q", id, got, want)
 				}
 			}
-			for _, want := range []string{"停車費 繳費單號：H60983881309263 1 NT$ 20 NT$ 20", "停車費 繳費單號：H61283631217536 1 NT$ 20 NT$ 20", "您的支付款項將於交易完成後，移轉至收款人的電子支付帳戶"} {
+			for _, want := range []string{"停車費 繳費單號： H60983881309263 1 NT$ 20 NT$ 20", "停車費 繳費單號： H61283631217536 1 NT$ 20 NT$ 20", "您的支付款項將於交易完成後，移轉至收款人的電子支付帳戶"} {
 				if !strings.Contains(order.text(), want) {
 					t.Errorf("the page lacks %q: %s", want, order.text())
 				}
@@ -72,7 +72,7 @@ func TestBackReloadAndSecondClick(t *testing.T) {
 	form := c.order()
 	first, second := c.visit(form), c.visit(form) // two windows
 	again := c.get("/order?s=" + first.token())   // reload
-	if again.field("total") != "NT$ 40" {
+	if again.field("total") != "NT$\u00a040" {
 		t.Error("reload lost the order page")
 	}
 	paid := c.pay(first, "credit_card")
@@ -174,7 +174,7 @@ func TestFeeIsARowOfItsOwn(t *testing.T) {
 	c := newCity(t)
 	r := c.request()
 	r.Total = "1045"
-	if p := c.visit(c.sign(r)); p.field("fee") != "NT$ 1,005" || p.field("total") != "NT$ 1,045" {
+	if p := c.visit(c.sign(r)); p.field("fee") != "NT$\u00a01,005" || p.field("total") != "NT$\u00a01,045" {
 		t.Error(p.text())
 	}
 }
@@ -193,6 +193,9 @@ func TestLogin(t *testing.T) {
 		if p := c.post("/login", form); p.status != http.StatusUnprocessableEntity || p.field("problem") != "帳號或密碼不正確。" {
 			t.Errorf("wrong %s: %d %s", name, p.status, p.text())
 		}
+	}
+	if p := c.post("/login", url.Values{"s": {s}, "account": {"bra\"vo"}, "password": {"demo-2017"}, "captcha": {"no"}}); !strings.Contains(p.body, `name="account" value="bra&#34;vo"`) || strings.Contains(p.body, `value="demo-2017"`) {
+		t.Error("a wrong captcha costs the account name, or shows the password")
 	}
 	if first == captcha() {
 		t.Error("a failed login left the captcha as it was")
@@ -216,8 +219,13 @@ func TestLogin(t *testing.T) {
 		t.Error("an unknown method was charged")
 	}
 	for _, path := range []string{"/login?s=x", "/order", "/result?s="} {
-		if p := c.get(path); p.status != http.StatusNotFound {
+		p := c.get(path)
+		if p.status != http.StatusNotFound {
 			t.Errorf("%s: %d", path, p.status)
+		}
+		// A bank that has forgotten must not say whether it charged.
+		if said := p.text(); !strings.Contains(said, "重新啟動") || strings.Contains(said, "扣款") || !strings.Contains(p.body, `id="shop" href="http://shop.example/"`) {
+			t.Errorf("%s: %s", path, said)
 		}
 	}
 }
@@ -244,6 +252,9 @@ func TestLanguagesAndHeaders(t *testing.T) {
 	nonce, _, _ = strings.Cut(nonce, "'")
 	if nonce == "" || !strings.Contains(login.body, `nonce="`+nonce+`"`) || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") {
 		t.Errorf("policy %q", csp)
+	}
+	if icon := c.get("/favicon.ico"); icon.status != http.StatusNoContent {
+		t.Errorf("icon: %d", icon.status)
 	}
 	image := c.get("/captcha/" + login.token() + "/image")
 	if image.header.Get("Content-Type") != "image/svg+xml" || image.header.Get("Cache-Control") != "no-store" {

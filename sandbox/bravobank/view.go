@@ -77,12 +77,12 @@ func (v *visit) Method(code string) string {
 	return code
 }
 
-// Money writes whole dollars with thousands marks.
+// Money writes whole dollars with thousands marks, on one line.
 func (v *visit) Money(value string) string {
 	for i := len(value) - 3; i > 0; i -= 3 {
 		value = value[:i] + "," + value[i:]
 	}
-	return "NT$ " + value
+	return "NT$\u00a0" + value
 }
 
 // captchaLetters leaves out what looks alike.

@@ -338,14 +338,24 @@ func (c *Core) remember(w http.ResponseWriter, k *checkout, no string) {
 
 var lastForm = regexp.MustCompile(`^(20[0-9]{14})\.([A-Za-z0-9_-]{22})$`)
 
+// lastOrder is the address of the result page of this browser's newest order; empty: none.
 func lastOrder(r *http.Request) string {
+	no, receipt := newestOrder(r)
+	if no == "" {
+		return ""
+	}
+	return "/result?" + url.Values{"order_no": {no}, "receipt": {receipt}}.Encode()
+}
+
+// newestOrder is what the cookie says; empty: nothing.
+func newestOrder(r *http.Request) (no, receipt string) {
 	cookie, err := r.Cookie(lastCookie)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	m := lastForm.FindStringSubmatch(cookie.Value)
 	if m == nil {
-		return ""
+		return "", ""
 	}
-	return "/result?" + url.Values{"order_no": {m[1]}, "receipt": {m[2]}}.Encode()
+	return m[1], m[2]
 }

@@ -131,6 +131,7 @@ func (c *Core) Handler() http.Handler {
 	mux.HandleFunc("GET /books", c.showBooks)
 	mux.HandleFunc("GET /faults", c.faults.show)
 	mux.HandleFunc("PUT /faults", c.faults.put)
+	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }) // pages carry theirs
 	mux.HandleFunc("/", c.notFound)
 	return http.NewCrossOriginProtection().Handler(mux)
 }

@@ -20,7 +20,9 @@
 //	                 #vehicle-car, #vehicle-motorcycle (vehicle=C|M), #plate (plate) #search-plate   by=plate
 //	                 #water_1 … #water_4 (water_1 … water_4) #search-water   by=water
 //	GET /bills       #bills, a GET to /checkout; checkboxes name bill, value and id tail the bill number
-//	                 (#bill-H60983881309263); #total, #update, #pay, #cancel; #error when something is wrong
+//	                 (#bill-H60983881309263); #total, #update, #pay, #cancel; #error when something is wrong;
+//	                 #all-paid without a form when nothing is left to pay, with #receipt when this browser
+//	                 paid; #no-bills when none is found, with #other-vehicle after a plate
 //	GET /checkout    ?bill=…&bill=… answers 303 to itself with &n=<nonce>: reloading, going back and
 //	                 switching language keep it. #choose, a POST to /checkout with nonce, bill…, provider, lang;
 //	                 radios name provider, id provider-<name>; #go, #cancel

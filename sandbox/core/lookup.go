@@ -131,9 +131,10 @@ func (c *Core) named(numbers []string) (bills []bill) {
 
 // homeView is the look-up page: what was typed, and in which form it was wrong.
 type homeView struct {
-	Typed url.Values
-	Wrong string
-	Last  string // address of the citizen's newest order; empty: none
+	Typed    url.Values
+	Wrong    string
+	NoHyphen bool   // the plate lacks its hyphen
+	Last     string // address of the citizen's newest order; empty: none
 }
 
 func (c *Core) home(w http.ResponseWriter, r *http.Request) {
@@ -152,6 +153,11 @@ type billsView struct {
 	Count int
 	Total money.Amount
 	Wrong string // why the bills cannot be paid like this; empty: nothing is wrong
+
+	Settled    bool   // there are bills, and all are paid
+	Receipt    string // then the address of the result page, if this browser paid one of them
+	Other      string // when there are none: the same plate as the other kind of vehicle
+	Motorcycle bool   // the kind looked for
 }
 
 type field struct{ Name, Value string }
@@ -160,7 +166,9 @@ func (c *Core) showBills(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	bills, ok := c.find(q)
 	if !ok {
-		c.render(w, r, http.StatusUnprocessableEntity, page{Name: "home", Body: homeView{Typed: q, Wrong: q.Get("by"), Last: lastOrder(r)}})
+		plate := canonical(q.Get("plate"))
+		v := homeView{Typed: q, Wrong: q.Get("by"), NoHyphen: plate != "" && !strings.Contains(plate, "-"), Last: lastOrder(r)}
+		c.render(w, r, http.StatusUnprocessableEntity, page{Name: "home", Body: v})
 		return
 	}
 	c.listBills(w, r, http.StatusOK, bills, "")
@@ -168,20 +176,33 @@ func (c *Core) showBills(w http.ResponseWriter, r *http.Request) {
 
 func (c *Core) listBills(w http.ResponseWriter, r *http.Request, status int, bills []bill, wrong string) {
 	q := r.URL.Query()
-	v := billsView{Total: money.Zero(money.TWD), Wrong: wrong}
+	v := billsView{Total: money.Zero(money.TWD), Wrong: wrong, Motorcycle: q.Get("vehicle") == "M"}
+	newest, _ := newestOrder(r)
 	for _, name := range []string{"by", "bill_no", "plate", "vehicle", "water_1", "water_2", "water_3", "water_4"} {
 		if q.Has(name) {
 			v.Query = append(v.Query, field{name, q.Get(name)})
 		}
 	}
 	for _, b := range bills {
-		row := billRow{bill: b, Agency: agencyOf(b.Merchant), Paid: c.books.paidBy(b) != ""}
+		paidBy := c.books.paidBy(b)
+		row := billRow{bill: b, Agency: agencyOf(b.Merchant), Paid: paidBy != ""}
+		if row.Paid && paidBy == newest {
+			v.Receipt = lastOrder(r)
+		}
 		row.Ticked = !row.Paid && slices.Contains(q["bill"], b.No)
 		if row.Ticked {
 			v.Count++
 			v.Total, _ = v.Total.Add(b.Amount) // our own few bills cannot overflow
 		}
 		v.Rows = append(v.Rows, row)
+	}
+	v.Settled = len(v.Rows) > 0 && !slices.ContainsFunc(v.Rows, func(row billRow) bool { return !row.Paid })
+	if len(v.Rows) == 0 && q.Get("by") == byPlate {
+		other := "M"
+		if v.Motorcycle {
+			other = "C"
+		}
+		v.Other = "/bills?" + url.Values{"by": {byPlate}, "plate": {q.Get("plate")}, "vehicle": {other}}.Encode()
 	}
 	c.render(w, r, status, page{Name: "bills", Body: v})
 }

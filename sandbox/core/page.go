@@ -56,6 +56,16 @@ func (p page) T(zh, en string) string {
 // L is a name in the page's language.
 func (p page) L(b bilingual) string { return p.T(b.ZH, b.EN) }
 
+// Item is what a bill is for. Bills have Chinese names only; an English page adds what those
+// that we know mean, and keeps the name, for that is what the provider shows.
+func (p page) Item(name string) string {
+	means := map[string]string{"停車費": "Parking fee", "水費": "Water bill"}[name]
+	if !p.English || means == "" {
+		return name
+	}
+	return name + " " + means
+}
+
 // Lang is the page's language tag.
 func (p page) Lang() string { return p.T("zh-Hant", "en") }
 

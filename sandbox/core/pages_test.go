@@ -65,12 +65,49 @@ func TestTheWholeWalk(t *testing.T) {
 		t.Error("the browser's return settled a bill")
 	}
 	c.webhook(twoBills(orderA, "").paid().event("order.paid", 2))
-	p = c.page("/bills?by=plate&vehicle=C&plate=AB-2468")
-	if strings.Count(p.byID("bills").words(), "已繳") != 2 || p.byID("bill-"+bill1) != nil {
-		t.Error("paid bills are not shown as paid")
+	const found = "/bills?by=plate&vehicle=C&plate=AB-2468"
+	p = c.page(found)
+	if strings.Count(p.byID("all-paid").words(), "已繳 停車費") != 2 || p.byID("pay") != nil || p.byID("bills") != nil {
+		t.Errorf("paid bills are offered: %s", p.words())
+	}
+	if got := p.byID("receipt"); got == nil || c.page(got.attr["href"]).byID("trade_no") == nil {
+		t.Error("whoever paid is not shown the receipt")
+	}
+	for _, cookie := range []string{"", "pay_last=2017061300000099.AAAAAAAAAAAAAAAAAAAAAA"} {
+		r := httptest.NewRequest(http.MethodGet, found, nil)
+		r.Header.Set("Cookie", cookie)
+		if parse(t, c.do(r).Body.String()).byID("receipt") != nil {
+			t.Errorf("a browser that paid something else (%q) is shown a receipt", cookie)
+		}
 	}
 	if got := c.page("/checkout?bill=" + bill1).byID("error"); got == nil {
 		t.Error("a paid bill can be ordered again")
+	}
+}
+
+func TestPlateThatFindsNothing(t *testing.T) {
+	c := newCity(t)
+	none := c.page("/bills?by=plate&vehicle=C&plate=135-AB&lang=en")
+	other := none.byID("other-vehicle")
+	if other == nil || c.page(other.attr["href"]).byID("bill-L61081551523145") == nil || !strings.Contains(other.attr["href"], "lang=en") {
+		t.Errorf("the motorcycle is not suggested: %s", none.words())
+	}
+	for plate, want := range map[string]string{"AB2468": "少了「-」", "": "不完整", "A-": "不完整"} {
+		if got := c.page("/bills?by=plate&vehicle=C&plate=" + plate).byID("plate-error").words(); !strings.Contains(got, want) {
+			t.Errorf("plate %q: %s", plate, got)
+		}
+	}
+}
+
+// English pages say what a bill is for, and no punctuation of Chinese is left in them.
+func TestEnglishBills(t *testing.T) {
+	c := newCity(t)
+	p := c.page("/bills?lang=en&by=number&bill_no=" + bill1)
+	if got := p.byID("bills").words(); strings.Count(got, "停車費 Parking fee") != 2 || strings.ContainsAny(got, "：。，、") {
+		t.Error(got)
+	}
+	if got := c.page("/checkout?lang=en&n=AAAAAAAAAAAAAAAAAAAAAA&bill=" + water).words(); !strings.Contains(got, "水費 Water bill") {
+		t.Error(got)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"pay.taipei/gateway/money"
@@ -53,7 +52,7 @@ type resultView struct {
 	Order    *order // nil: only the status may be shown, or the order is not known
 	OrderNo  string
 	Agency   bilingual
-	Items    string
+	Items    []string // names of the bills, each once
 	PaidAt   string
 	TradeNo  string
 	Provider bilingual
@@ -101,14 +100,13 @@ func (c *Core) result(w http.ResponseWriter, r *http.Request) {
 // detail fills in what only the order's own citizen may see.
 func (c *Core) detail(v *resultView, r *http.Request, o *order) {
 	v.Order, v.Agency = o, agencyOf(o.Merchant)
-	var names, bills []string
+	var bills []string
 	for _, l := range o.Lines {
 		bills = append(bills, l.BillNo)
-		if !slices.Contains(names, l.Name) {
-			names = append(names, l.Name)
+		if !slices.Contains(v.Items, l.Name) {
+			v.Items = append(v.Items, l.Name)
 		}
 	}
-	v.Items = strings.Join(names, "、")
 	v.Late = !c.now().Before(o.ExpiresAt)
 	payable := o.CheckoutURL != nil && webAddress(*o.CheckoutURL)
 	switch {

@@ -195,7 +195,7 @@ func (a *App) refresh(ctx context.Context) {
 	}
 	r := metrics.Readings{
 		OutboxDepth: map[string]int64{"ready": 0, "held": 0},
-		Doubts:      g.Doubts, SurplusOpen: g.SurplusOpen, Reviews: g.ReviewsOpen, Orphan: g.Orphans,
+		Doubts:      g.Doubts, SurplusOpen: g.SurplusOpen, Reviews: g.ReviewsOpen, Orphan: g.Orphans, Unproven: g.Unproven,
 	}
 	for state, n := range g.OutboxDepth {
 		r.OutboxDepth[string(state)] = n

@@ -90,7 +90,7 @@ func openScripted(_ string, a all.Account, d all.Deps) (providers.Provider, erro
 }
 
 // stage is a gateway in a process of its own, a provider, a client and its core, and a plan to kill the gateway at
-// the moment with a certain number.
+// a certain moment.
 type stage struct {
 	*testing.T
 	config string
@@ -104,14 +104,15 @@ type stage struct {
 	started        time.Time     // before process was, by the stage's clock
 	skew           time.Duration
 	armed          bool
-	passed         int // moments since armed
-	target         int
-	died           string // at which moment; empty: not yet
+	target         string // the moment to be killed at
+	nth            int    // of its kind, from 1
+	passed         int    // moments of that kind, since armed
+	died           bool
 }
 
 // newStage prepares everything and starts the gateway. With a dsn of Postgres its commits are moments too.
-func newStage(t *testing.T, dsn string, formPost bool, target int) *stage {
-	s := &stage{T: t, target: target}
+func newStage(t *testing.T, dsn string, formPost bool, target string, nth int) *stage {
+	s := &stage{T: t, target: target, nth: nth}
 	if strings.HasPrefix(dsn, "postgres:") {
 		dsn = testkit.PostgresGate(t, dsn, func(m testkit.Moment) bool { return s.moment(string(m)) })
 	}
@@ -120,7 +121,7 @@ func newStage(t *testing.T, dsn string, formPost bool, target int) *stage {
 	s.core = newCore(t, s, "whpk_"+base64.StdEncoding.EncodeToString(signer.Public().(ed25519.PublicKey)))
 	s.twin = providertest.StartTwin(t, providertest.TwinConfig{Secret: signing.NewSecret([]byte(twinSecret)), Now: s.now, Environment: providers.Sandbox})
 	for _, op := range []providers.Op{providers.OpCreate, providers.OpQuery, providers.OpConfirm} {
-		done := providertest.Step{Do: true, Before: func(string) { s.moment(string(op) + " carried out, not yet answered") }}
+		done := providertest.Step{Do: true, Before: func(string) { s.moment("before the " + string(op) + "'s answer") }}
 		s.twin.Script(op, done, done, done)
 	}
 	digest := sha256.Sum256([]byte(apiSecret))
@@ -214,14 +215,14 @@ func (s *stage) signal(sig syscall.Signal) {
 func (s *stage) moment(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.armed || s.died != "" {
+	if !s.armed || s.died || name != s.target {
 		return true
 	}
 	s.passed++
-	if s.passed < s.target {
+	if s.passed < s.nth {
 		return true
 	}
-	s.died = name
+	s.died = true
 	s.signal(syscall.SIGKILL)
 	return false
 }
@@ -255,7 +256,7 @@ func (s *stage) until(what string, f func() (bool, error)) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.Fatalf("killed at %q: not within a minute: %s; last error: %v", s.died, what, err)
+			s.Fatalf("not within a minute: %s; last error: %v", what, err)
 		}
 	}
 }
@@ -364,7 +365,7 @@ func newCore(t *testing.T, s *stage, key string) *core {
 		if err != nil {
 			return // the gateway died while it sent
 		}
-		s.moment("event arrived")
+		s.moment("before the event was taken")
 		h := r.Header
 		if err := signing.VerifyWebhook([]*signing.WebhookVerifier{verifier}, h.Get("webhook-id"), h.Get("webhook-timestamp"), h.Get("webhook-signature"), body, s.now()); err != nil {
 			t.Errorf("event refused: %v", err)
@@ -374,7 +375,7 @@ func newCore(t *testing.T, s *stage, key string) *core {
 		if err := c.take(body); err != nil {
 			t.Error(err)
 		}
-		s.moment("event taken, not yet answered")
+		s.moment("before the event's answer")
 	}))
 	t.Cleanup(server.Close)
 	c.url = server.URL + "/events"

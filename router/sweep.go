@@ -61,15 +61,12 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 		return q.account.Provider.Query(callCtx, ref(&q.Order, a))
 	})
 	cancel()
-	if err != nil && ctx.Err() != nil {
-		return q.d.Now(), nil // we are stopping: the next process asks at once
-	}
 	e := orders.Evidence{
 		Source: orders.SourceQuery, Purpose: q.purpose(), Account: q.account.Name, AttemptNo: a.No, ReceivedAt: q.d.Now(),
 		Raw: orders.Raw{Line: "query " + string(q.purpose()), Body: snapshot.Raw},
 	}
 	var next time.Time
-	if e.Fact, next = q.proven(&snapshot, err); e.Fact == nil {
+	if e.Fact, next = q.proven(ctx, &snapshot, err); e.Fact == nil {
 		return next, nil
 	}
 	applied, err := q.apply(ctx, e)
@@ -91,7 +88,7 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 }
 
 // proven is what the answer to a query proves, or when to ask again because it proves nothing.
-func (q *asking) proven(s *providers.Snapshot, err error) (*orders.Fact, time.Time) {
+func (q *asking) proven(ctx context.Context, s *providers.Snapshot, err error) (*orders.Fact, time.Time) {
 	d := q.account.Provider.Describe()
 	believed := d.AnswerAuth != providers.AnswerUnauthenticated // else anybody may have answered
 	switch {
@@ -99,6 +96,8 @@ func (q *asking) proven(s *providers.Snapshot, err error) (*orders.Fact, time.Ti
 		return q.fact(q.account.Name, s, nil), time.Time{}
 	case err == nil:
 		return nil, q.later(nil)
+	case ctx.Err() != nil: // we are stopping: the next process asks at once
+		return nil, q.d.Now()
 	case providers.KindOf(err) != providers.NotFound || !believed || q.mustKnow():
 		return nil, q.again(err)
 	case !q.over(): // the citizen has not arrived there yet

@@ -127,7 +127,7 @@ type AttemptDocument struct {
 }
 
 // Document is the order as clients see it. checkoutURL is the address of its checkout
-// page while the order is payable, and empty when it is not: then neither redirect nor
+// page while the order is openable, and empty when it is not: then neither redirect nor
 // checkout_url is offered, nor are they for an attempt that is over.
 func (o *Order) Document(checkoutURL string) Document {
 	d := Document{

@@ -216,6 +216,8 @@ type Sweep interface {
 
 	// NextQuery is when the next query at an account becomes due; the zero time: none waits.
 	NextQuery(ctx context.Context, account string) (time.Time, error)
+	// QueryAccounts are the accounts at which a query will become due.
+	QueryAccounts(ctx context.Context) ([]string, error)
 	// NextDue is when the next settlement or orphan becomes due; the zero time: nothing waits.
 	NextDue(ctx context.Context) (time.Time, error)
 }

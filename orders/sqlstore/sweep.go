@@ -220,6 +220,7 @@ func (s *Store) ClaimOrphan(ctx context.Context, now, since time.Time) (orders.E
 
 const (
 	sqlNextQuery = `SELECT MIN(query_ms) FROM attempts WHERE account = $1 AND query_ms IS NOT NULL AND state_rank < 30 AND ` + mayBeKnown
+	sqlAccounts  = `SELECT DISTINCT account FROM attempts WHERE query_ms IS NOT NULL AND state_rank < 30 ORDER BY account`
 	sqlNextDue   = `SELECT MIN(at) FROM (
 	SELECT MIN(settle_ms) AS at FROM orders WHERE settle_ms IS NOT NULL
 	UNION ALL SELECT MIN(next_ms) FROM evidence WHERE next_ms IS NOT NULL) AS due`
@@ -230,6 +231,19 @@ func (s *Store) NextQuery(ctx context.Context, account string) (time.Time, error
 	return read(ctx, s, func(u unit) (at time.Time, err error) {
 		_, err = u.one(sqlNextQuery, []any{account}, moment{&at})
 		return at, err
+	})
+}
+
+// QueryAccounts is documented in orders.Sweep.
+func (s *Store) QueryAccounts(ctx context.Context) ([]string, error) {
+	return read(ctx, s, func(u unit) (accounts []string, err error) {
+		err = u.each(sqlAccounts, nil, func(row scan) error {
+			var account string
+			err := row(&account)
+			accounts = append(accounts, account)
+			return err
+		})
+		return accounts, err
 	})
 }
 

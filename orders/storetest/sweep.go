@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -277,6 +278,9 @@ var querying = map[string]func(*world){
 		w.is(err, orders.ErrNothing)
 		if next, err := w.stores[0].NextQuery(w.ctx, "another"); err != nil || !next.IsZero() {
 			w.Errorf("due at %v, %v", next, err)
+		}
+		if accounts, err := w.stores[1].QueryAccounts(w.ctx); err != nil || !slices.Equal(accounts, []string{account}) {
+			w.Errorf("accounts %v, %v", accounts, err)
 		}
 		w.ask(tooLate)
 	},

@@ -85,7 +85,22 @@ func (a *App) open(ctx context.Context, o Options) error {
 	a.wire(o, func(path string, err error) { //nolint:contextcheck // what is put together runs later, each request in its own context
 		problems = append(problems, fmt.Errorf("%s: %w", path, err))
 	})
-	return errors.Join(problems...)
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	return a.tellUnasked(ctx)
+}
+
+// tellUnasked says which accounts hold payments that nobody asks about any more, since they are not configured: what was
+// paid there may never be found.
+func (a *App) tellUnasked(ctx context.Context) error {
+	waiting, err := a.store.QueryAccounts(ctx)
+	for _, name := range waiting {
+		if !slices.ContainsFunc(a.config.Accounts, func(c configs.Account) bool { return c.Name == name }) {
+			a.log.Error("payments wait at an account that is not configured any more: put it back until they have ended", "account", name)
+		}
+	}
+	return err
 }
 
 // wire puts together all that needs no connection, and reports everything that is wrong with the configuration at the

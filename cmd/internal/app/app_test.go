@@ -464,3 +464,24 @@ func TestListenerEndsTLS(t *testing.T) {
 		t.Errorf("%s, %v", resp.Status, err)
 	}
 }
+
+// An account that is taken away while payments wait there leaves them to nobody; the log says so.
+func TestAccountTakenAway(t *testing.T) {
+	store := sqlite(t)
+	text := sandbox(store, "http://127.0.0.1:9/events")
+	a, _ := opened(t, text, Options{})
+	api, stop := serve(t, a)
+	order(t, api, 0, "H60983881309263")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for name, told := range map[string]bool{"bank-main": false, "bank-new": true} {
+		a, log := opened(t, strings.ReplaceAll(text, "bank-main", name), Options{})
+		if strings.Contains(log.String(), "not configured any more") != told || told != strings.Contains(log.String(), "account=bank-main") {
+			t.Errorf("with %s the log is %s", name, log)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

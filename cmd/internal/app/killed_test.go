@@ -55,6 +55,25 @@ func TestKilledAtEveryMoment(t *testing.T) {
 	}
 }
 
+// A core that is down, so that nobody even takes a connection, gets everything when it is back, in order per order.
+func TestCoreDown(t *testing.T) {
+	s := newStage(t, "sqlite:"+filepath.Join(t.TempDir(), "gateway.db"), true, "never", 1)
+	s.core.server.Close()
+	o, answer, status := s.place("key-of-sixteen-or-more", "ref-1")
+	if status != http.StatusCreated {
+		t.Fatalf("%d %s", status, answer)
+	}
+	s.pay(&o, true)
+	s.until("the order is paid", func() (bool, error) {
+		now, err := s.order(o.OrderNo)
+		return now.Status == "paid", err
+	})
+	s.later(time.Minute) // nobody waits for the core either
+	s.core.up(t)
+	s.end(&o)
+	s.settled(&o, true)
+}
+
 // payment is one payment from the order to the settled bill, through whatever happens to the gateway.
 func (s *stage) payment(formPost bool) {
 	o, answer, status := s.place("key-of-sixteen-or-more", "ref-1")

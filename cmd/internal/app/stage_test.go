@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -347,7 +348,9 @@ func (s *stage) depth() (string, error) {
 
 // core is the client's own side: it dedupes events on (order_no, version) and settles a bill once.
 type core struct {
-	url  string
+	url    string
+	server *httptest.Server
+
 	mu   sync.Mutex
 	seen map[string][]byte // body by order and version
 	last map[string]int    // version by order
@@ -360,7 +363,7 @@ func newCore(t *testing.T, s *stage, key string) *core {
 		t.Fatal(err)
 	}
 	c := &core{seen: map[string][]byte{}, last: map[string]int{}, paid: map[string]int{}}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return // the gateway died while it sent
@@ -377,9 +380,23 @@ func newCore(t *testing.T, s *stage, key string) *core {
 		}
 		s.moment("before the event's answer")
 	}))
-	t.Cleanup(server.Close)
-	c.url = server.URL + "/events"
+	t.Cleanup(func() { c.server.Close() })
+	c.url = c.server.URL + "/events"
 	return c
+}
+
+// up serves again at the same address what was closed.
+func (c *core) up(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", c.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := httptest.NewUnstartedServer(c.server.Config.Handler)
+	_ = again.Listener.Close() // the one it chose for itself
+	again.Listener = l
+	again.Start()
+	c.server = again
 }
 
 func (c *core) take(body []byte) error {

@@ -84,7 +84,7 @@ func words(code string) wording {
 	case problemStore:
 		return wording{503, "The gateway cannot reach its store, so the outcome is not known here. Send the same request with the same key after Retry-After.", "系統暫時無法存取資料，結果未明。請於 Retry-After 秒後以相同鍵值重送。", 2}
 	case problemNoAccount:
-		return wording{503, "No provider account can take this order now. Nothing was done; send the same request after Retry-After, or choose another provider.", "目前沒有可用的支付業者，未執行任何動作。請於 Retry-After 秒後重送，或改選業者。", 5}
+		return wording{503, "No provider account can take this order now. No money has moved; send the same request with the same key after Retry-After.", "目前沒有可用的支付業者，未發生扣款。請於 Retry-After 秒後以相同鍵值重送。", 5}
 	default:
 		return wording{500, "Something went wrong on our side. Send the same request with the same key again; if it persists, report the instance.", "系統發生錯誤。請以相同鍵值重送；若持續發生，請回報 instance 編號。", 0}
 	}

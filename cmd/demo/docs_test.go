@@ -121,7 +121,7 @@ func TestReadmeCommands(t *testing.T) {
 				t.Errorf("nobody runs %q", line)
 				continue
 			}
-			dry := exec.CommandContext(t.Context(), "make", "-n", words[1])
+			dry := exec.CommandContext(t.Context(), "make", "-n", "--no-print-directory", words[1])
 			dry.Dir = "../.."
 			out, err := dry.CombinedOutput()
 			if err != nil || (words[1] == "demo" && !strings.HasSuffix(string(out), "\ngo build -o bin/demo ./cmd/demo\nexec bin/demo\n")) {

@@ -205,9 +205,13 @@ func (p *payment) notify(no string) {
 func (p *payment) pass(d time.Duration) {
 	p.Helper()
 	for end := p.clock.Now().Add(d); p.clock.Now().Before(end); p.clock.Advance(time.Minute) {
-		for range 5 {
-			if _, err := p.QueryStep(p.Context(), "scripted-a"); err != nil {
+		for now := p.clock.Now(); ; {
+			next, err := p.QueryStep(p.Context(), "scripted-a")
+			if err != nil {
 				p.Fatal(err)
+			}
+			if next.After(now) {
+				break
 			}
 		}
 		if _, err := p.SettleStep(p.Context()); err != nil {

@@ -62,7 +62,7 @@ func TestBrowserPaysTwoBills(t *testing.T) {
 			do("tick "+b, chromedp.Click(css("#bill-"+b)))
 		}
 	}
-	poll(t, "the page's script brings the total up to date", func() bool {
+	testkit.Until(t, "the page's script brings the total up to date", func() bool {
 		total, err := chromedp.Run(ctx, chromedp.TextContent(css("#total")))
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/bravobank"
 )
 
@@ -182,7 +183,7 @@ func TestDeclinedAtTheBank(t *testing.T) {
 	}
 	no := city.bank.Books()[0].OrderNo
 	returned(t, p)
-	poll(t, "the result page says unpaid", func() bool {
+	testkit.Until(t, "the result page says unpaid", func() bool {
 		if err := p.visit(t.Context(), p.at.String()); err != nil {
 			t.Fatal(err)
 		}

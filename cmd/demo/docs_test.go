@@ -71,7 +71,7 @@ func TestCoreWalkThrough(t *testing.T) {
 			return differ == nil
 		}
 		if !strings.HasPrefix(b.text, "place") { // what was paid arrives by callback
-			poll(t, "the answer to "+b.text+" is as documented", asDocumented)
+			testkit.Until(t, "the answer to "+b.text+" is as documented", asDocumented)
 		} else if !asDocumented() {
 			t.Fatalf("the answer to %s is not as documented", b.text)
 		}

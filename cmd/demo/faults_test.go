@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/bravobank"
 )
 
@@ -99,23 +100,13 @@ func TestCoreAway(t *testing.T) {
 // delivered waits until no event is left to deliver.
 func (p *player) delivered(t *testing.T) {
 	t.Helper()
-	poll(t, "every event is delivered", func() bool {
+	testkit.Until(t, "every event is delivered", func() bool {
 		metrics, err := p.get(t.Context(), "http://"+p.addresses.ops+"/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return metric(t, metrics, `gateway_outbox_depth{state="ready"}`) == 0
 	})
-}
-
-// poll asks again and again until the answer is yes.
-func poll(t *testing.T, what string, yes func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !yes(); time.Sleep(20 * time.Millisecond) { // between two questions, not for a result
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
 }
 
 // openTestCity runs a city until the test ends.
@@ -168,7 +159,7 @@ func returned(t *testing.T, p *player) {
 // until asks the order API until the order is as wanted.
 func (p *player) until(t *testing.T, no string, want func(apiOrder) bool) (o apiOrder) {
 	t.Helper()
-	poll(t, "order "+no+" is as wanted", func() bool {
+	testkit.Until(t, "order "+no+" is as wanted", func() bool {
 		o = apiOrder{}
 		if err := p.json(t.Context(), "http://"+p.addresses.api+"/v1/orders/"+no, &o); err != nil {
 			t.Fatal(err)

@@ -187,7 +187,7 @@ func TestPaymentWithoutScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	poll(t, "the city has heard that they are paid", func() bool {
+	testkit.Until(t, "the city has heard that they are paid", func() bool {
 		page, err := c.get(t.Context(), facts["core"]+"/bills?by=number&bill_no="+bill1)
 		if err != nil {
 			t.Fatal(err)

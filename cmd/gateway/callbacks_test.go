@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"pay.taipei/gateway/internal/sqldb"
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/sandbox/bravobank"
 	"pay.taipei/gateway/signing"
@@ -776,7 +777,7 @@ func (b *desk) get(t *testing.T, path string) []byte {
 func (b *desk) happened(t *testing.T, p *bravoPayment, want ...string) orders.Document {
 	t.Helper()
 	var have []string
-	waitUntil(t, fmt.Sprintf("the feed tells %d events of order %s", len(want), p.no), func() bool {
+	testkit.Until(t, fmt.Sprintf("the feed tells %d events of order %s", len(want), p.no), func() bool {
 		var feed struct {
 			Events []struct{ Body string }
 		}
@@ -805,7 +806,7 @@ func (b *desk) happened(t *testing.T, p *bravoPayment, want ...string) orders.Do
 func (b *desk) until(t *testing.T, no string, good func(orders.Document) bool) {
 	t.Helper()
 	var o orders.Document
-	waitUntil(t, "order "+no+" gets there", func() bool {
+	testkit.Until(t, "order "+no+" gets there", func() bool {
 		o = orders.Document{}
 		decode(t, b.get(t, "/v1/orders/"+no), &o)
 		return good(o)
@@ -1107,20 +1108,5 @@ func decode(t *testing.T, text []byte, into any) {
 	t.Helper()
 	if err := json.Unmarshal(text, into); err != nil {
 		t.Fatalf("%v: %s", err, text)
-	}
-}
-
-// waitUntil asks again and again until the answer is yes.
-func waitUntil(t *testing.T, what string, yes func() bool) {
-	t.Helper()
-	ask := time.NewTicker(10 * time.Millisecond)
-	defer ask.Stop()
-	deadline := time.After(time.Minute) // generous: a busy machine must not break it
-	for !yes() {
-		select {
-		case <-ask.C:
-		case <-deadline:
-			t.Fatalf("not within a minute: %s", what)
-		}
 	}
 }

@@ -28,6 +28,22 @@ func Require(t testing.TB, what string, err error) {
 	}
 }
 
+// Until asks again and again until the answer is yes, and ends the test when it is still no after a minute: generous,
+// for a busy machine must not fail a test. what completes "not within a minute: ".
+func Until(t testing.TB, what string, yes func() bool) {
+	t.Helper()
+	ask := time.NewTicker(10 * time.Millisecond)
+	defer ask.Stop()
+	deadline := time.After(time.Minute)
+	for !yes() {
+		select {
+		case <-ask.C:
+		case <-deadline:
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
 // FreePort returns a TCP port on 127.0.0.1 that nothing listened on a moment ago. Another program may take it before
 // the caller does; who can, should listen on port 0 instead.
 func FreePort(t testing.TB) int {

@@ -22,7 +22,8 @@ func table() []row {
 		{"providers/providertest", []string{"providers", "signing", "money", "internal/httpx"}},
 		{"providers/internal/*", []string{"providers", "signing", "money", "internal/httpx"}},
 		{"providers/*", []string{"providers", "providers/internal/*", "signing", "money", "internal/httpx"}},
-		{"router", []string{"orders", "providers", "money"}},
+		{"router", []string{"orders", "providers", "money", "router/policy"}},
+		{"router/policy", []string{"money"}},
 		{"api", []string{"orders", "money", "providers"}},
 		{"webhooks", []string{"orders", "money", "providers"}},
 		{"webhooks/outbox", []string{"orders", "signing", "internal/httpx"}},
@@ -41,7 +42,7 @@ func table() []row {
 // product is everything that may run in production.
 func product() []string {
 	return []string{
-		"money", "signing", "orders", "orders/sqlstore", "providers", "providers/all", "router", "api",
+		"money", "signing", "orders", "orders/sqlstore", "providers", "providers/all", "router", "router/policy", "api",
 		"webhooks", "webhooks/outbox", "configs",
 		"internal/httpx", "internal/breaker", "internal/redisx", "internal/sqldb", "internal/metrics",
 	}

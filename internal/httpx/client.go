@@ -60,6 +60,7 @@ type Client struct {
 	deps   Deps
 	pooled *http.Transport // for requests with a body
 	fresh  *http.Transport // one connection per request, for requests without a body
+	budget budget          // of its queries
 }
 
 // New checks its arguments and connects to nothing. The owner must Close the client.

@@ -14,12 +14,15 @@ import (
 const (
 	firstPause = 500 * time.Millisecond // ceiling of the first pause; it doubles
 	longest    = 5 * time.Second        // ceiling of a pause that the other side asks for
+	maxSends   = 3                      // of one query
 )
 
 // Query sends a request that is safe to repeat, at most three times, and returns the last answer, whatever its status.
 // Sent again are requests that were not sent or whose answer was lost, and answers 502, 503, 504, and 429 with
 // Retry-After. Pauses are random (full jitter), and at least Retry-After, cut to 5 s; one that would outlive the context
-// ends the query at once. build is called anew for each send, so that stamps and signatures are fresh.
+// ends the query at once. So does a spent budget: in a minute a client repeats at most three sends and a tenth of its
+// first ones, so that a target in trouble gets hardly more requests than before.
+// build is called anew for each send, so that stamps and signatures are fresh.
 // Every error is an [*Error], whose Sent covers all sends. A target that wants a set distance between questions: Send.
 func (c *Client) Query(ctx context.Context, build func() (Request, error)) (*Response, error) {
 	q := &query{client: c, build: build}
@@ -29,7 +32,7 @@ func (c *Client) Query(ctx context.Context, build func() (Request, error)) (*Res
 	}
 	again := retryablehttp.Client{
 		HTTPClient:   &http.Client{Transport: q},
-		RetryMax:     2,
+		RetryMax:     maxSends - 1,
 		CheckRetry:   q.check,
 		Backoff:      func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return q.pause },
 		PrepareRetry: q.prepare,
@@ -74,6 +77,9 @@ func (q *query) prepare(r *http.Request) error {
 
 // RoundTrip makes one send and shows the libraries above a status only.
 func (q *query) RoundTrip(r *http.Request) (*http.Response, error) {
+	if q.sends == 0 {
+		q.client.budget.first(q.client.deps.Now())
+	}
 	q.answer, q.failure = q.client.exchange(r)
 	q.sends++
 	if q.failure != nil {
@@ -87,13 +93,14 @@ func (q *query) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (q *query) check(ctx context.Context, _ *http.Response, _ error) (bool, error) {
 	again, asked := q.worthRepeating()
-	if !again {
+	if !again || q.sends == maxSends {
 		return false, nil
 	}
 	jitter := time.Duration(q.client.deps.Rand() % uint64(firstPause<<(q.sends-1)+1))
 	q.pause = max(jitter, min(asked, longest))
+	now := q.client.deps.Now()
 	deadline, _ := ctx.Deadline()
-	return ctx.Err() == nil && q.pause < deadline.Sub(q.client.deps.Now()), nil
+	return ctx.Err() == nil && q.pause < deadline.Sub(now) && q.client.budget.repeat(now), nil
 }
 
 func (q *query) worthRepeating() (again bool, asked time.Duration) {

@@ -38,6 +38,21 @@ type Metrics struct {
 	reviews      prometheus.Gauge
 	orphans      prometheus.Gauge
 	unproven     prometheus.Gauge
+
+	breakers    *prometheus.GaugeVec
+	forced      *prometheus.GaugeVec
+	maintenance *prometheus.GaugeVec
+	quiet       *prometheus.GaugeVec
+	attempts    *prometheus.CounterVec
+	paid        *prometheus.CounterVec
+	missing     *prometheus.CounterVec
+	limited     *prometheus.CounterVec
+	reloads     *prometheus.CounterVec
+	reloadOK    prometheus.Gauge
+	cases       *prometheus.GaugeVec
+	refunds     prometheus.Gauge
+	surplusAge  prometheus.Gauge
+	doubtAge    prometheus.Gauge
 }
 
 // Readings are figures that are read from the store from time to time.
@@ -45,6 +60,9 @@ type Readings struct {
 	OutboxOldest                                   time.Duration
 	OutboxDepth                                    map[string]int64 // by state
 	Doubts, SurplusOpen, Reviews, Orphan, Unproven int64
+	RefundsUndecided                               int64
+	SurplusOldest, DoubtOldest                     time.Duration
+	Cases                                          map[string]int64 // open, by kind
 }
 
 // New makes the figures and touches every label set that is known beforehand, so that
@@ -69,10 +87,27 @@ func New(accounts []string) (*Metrics, error) {
 		reviews:      prometheus.NewGauge(prometheus.GaugeOpts(opts("reviews_open", "Orders frozen until a person decides."))),
 		orphans:      prometheus.NewGauge(prometheus.GaugeOpts(opts("orphans", "Authentic callbacks of no attempt that we know."))),
 		unproven:     prometheus.NewGauge(prometheus.GaugeOpts(opts("unproven", "Payments that a provider told of and no query has proven yet."))),
+
+		breakers:    gauges("breaker_state", "0 closed, 1 half open, 2 open: as this replica found it.", "account", "op"),
+		forced:      gauges("breaker_forced", "1 while an operator holds the breaker open or closed.", "account", "op"),
+		maintenance: gauges("maintenance", "1 while the account is in a maintenance window: its alerts are muted.", "account"),
+		quiet:       gauges("quiet_seconds", "For so long the provider wants to be left alone.", "account"),
+		attempts:    counters("attempts_total", "Attempts made at an account.", "account"),
+		paid:        counters("paid_total", "Payments by what told of them first.", "account", "by"),
+		missing:     counters("callbacks_missing_total", "Payments that a query found and whose callback did not come within its usual delay.", "account"),
+		limited:     counters("rate_limited_total", "Requests refused because their client sent too many.", "client"),
+		reloads:     counters("config_reloads_total", "Reloads of the configuration.", "outcome"),
+		reloadOK:    prometheus.NewGauge(prometheus.GaugeOpts(opts("config_last_reload_ok", "0 after a reload that was refused."))),
+		cases:       gauges("cases_open", "Questions that wait for a person.", "kind"),
+		refunds:     prometheus.NewGauge(prometheus.GaugeOpts(opts("refunds_undecided", "Refunds that are not decided yet."))),
+		surplusAge:  prometheus.NewGauge(prometheus.GaugeOpts(opts("surplus_open_oldest_seconds", "Age of the oldest surplus not paid back."))),
+		doubtAge:    prometheus.NewGauge(prometheus.GaugeOpts(opts("doubts_oldest_seconds", "Age of the oldest doubt."))),
 	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.requestTime, m.calls, m.callTime, m.callbacks, m.moves, m.idempotency, m.unmapped, m.stuck,
 		m.degraded, m.outboxOldest, m.outboxDepth, m.doubts, m.surplus, m.reviews, m.orphans, m.unproven,
+		m.breakers, m.forced, m.maintenance, m.quiet, m.attempts, m.paid, m.missing, m.limited, m.reloads, m.reloadOK, m.cases,
+		m.refunds, m.surplusAge, m.doubtAge,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := m.registry.Register(c); err != nil {
@@ -85,12 +120,16 @@ func New(accounts []string) (*Metrics, error) {
 
 func (m *Metrics) touch(accounts []string) {
 	for _, a := range accounts {
-		for _, v := range []string{"accepted", "refused", "retry_later"} {
-			m.callbacks.WithLabelValues(a, v)
-		}
-		m.unmapped.WithLabelValues(a)
+		m.Account(a)
 	}
-	for _, to := range []string{"created", "pending", "paid", "failed", "cancelled", "expired", "surplus", "review"} {
+	m.reloadOK.Set(1)
+	for _, outcome := range []string{"ok", "refused"} {
+		m.reloads.WithLabelValues(outcome)
+	}
+	for _, kind := range []string{"unresolved", "refund_mismatch"} {
+		m.cases.WithLabelValues(kind).Set(0)
+	}
+	for _, to := range []string{"open", "pending", "paid", "failed", "cancelled", "expired", "surplus", "review", "refunded", "refund_failed", "case"} {
 		m.moves.WithLabelValues(to)
 	}
 	for _, layer := range []string{"redis", "sql"} {
@@ -101,6 +140,83 @@ func (m *Metrics) touch(accounts []string) {
 	for _, s := range []string{"ready", "held"} {
 		m.outboxDepth.WithLabelValues(s).Set(0)
 	}
+}
+
+// Account touches every figure of an account.
+func (m *Metrics) Account(name string) {
+	for _, v := range []string{"accepted", "refused", "retry_later"} {
+		m.callbacks.WithLabelValues(name, v)
+	}
+	for _, by := range []string{"callback", "query", "return", "call"} {
+		m.paid.WithLabelValues(name, by)
+	}
+	for _, op := range []string{"create", "query", "confirm", "refund"} {
+		m.breakers.WithLabelValues(name, op)
+		m.forced.WithLabelValues(name, op)
+	}
+	m.unmapped.WithLabelValues(name)
+	m.attempts.WithLabelValues(name)
+	m.missing.WithLabelValues(name)
+	m.maintenance.WithLabelValues(name)
+	m.quiet.WithLabelValues(name)
+}
+
+// Forget drops what an account showed that is not configured any more.
+func (m *Metrics) Forget(account string) {
+	of := prometheus.Labels{"account": account}
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
+		m.calls, m.callTime, m.callbacks, m.unmapped, m.breakers, m.forced, m.maintenance, m.quiet, m.attempts, m.paid, m.missing,
+	} {
+		v.DeletePartialMatch(of)
+	}
+}
+
+// Client touches the figures of a client.
+func (m *Metrics) Client(id string) { m.limited.WithLabelValues(id) }
+
+// Breaker shows a breaker: 0 closed, 1 half open, 2 open, and whether an operator holds it.
+func (m *Metrics) Breaker(account, op string, state int, forced bool) {
+	m.breakers.WithLabelValues(account, op).Set(float64(state))
+	m.forced.WithLabelValues(account, op).Set(one(forced))
+}
+
+// Maintenance says whether an account is in a window.
+func (m *Metrics) Maintenance(account string, in bool) {
+	m.maintenance.WithLabelValues(account).Set(one(in))
+}
+
+// Quiet says for how long an account wants to be left alone.
+func (m *Metrics) Quiet(account string, left time.Duration) {
+	m.quiet.WithLabelValues(account).Set(max(left, 0).Seconds())
+}
+
+// Attempt counts an attempt made at an account.
+func (m *Metrics) Attempt(account string) { m.attempts.WithLabelValues(account).Inc() }
+
+// Paid counts a payment by what told of it first: callback, query, return or call.
+func (m *Metrics) Paid(account, by string) { m.paid.WithLabelValues(account, by).Inc() }
+
+// CallbackMissing counts a payment whose callback did not come within its usual delay.
+func (m *Metrics) CallbackMissing(account string) { m.missing.WithLabelValues(account).Inc() }
+
+// RateLimited counts a request that was one too many.
+func (m *Metrics) RateLimited(client string) { m.limited.WithLabelValues(client).Inc() }
+
+// Reloaded counts a reload, and remembers whether it was taken.
+func (m *Metrics) Reloaded(ok bool) {
+	outcome := "refused"
+	if ok {
+		outcome = "ok"
+	}
+	m.reloads.WithLabelValues(outcome).Inc()
+	m.reloadOK.Set(one(ok))
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // HTTPRequest counts an answered request. route is a template, never a path.
@@ -134,11 +250,7 @@ func (m *Metrics) Stuck() { m.stuck.Inc() }
 
 // Degraded says whether a part is away.
 func (m *Metrics) Degraded(part string, away bool) {
-	v := 0
-	if away {
-		v = 1
-	}
-	m.degraded.WithLabelValues(part).Set(float64(v))
+	m.degraded.WithLabelValues(part).Set(one(away))
 }
 
 // Set takes the figures that were read from the store.
@@ -152,6 +264,12 @@ func (m *Metrics) Set(r Readings) {
 	m.reviews.Set(float64(r.Reviews))
 	m.orphans.Set(float64(r.Orphan))
 	m.unproven.Set(float64(r.Unproven))
+	m.refunds.Set(float64(r.RefundsUndecided))
+	m.surplusAge.Set(r.SurplusOldest.Seconds())
+	m.doubtAge.Set(r.DoubtOldest.Seconds())
+	for kind, n := range r.Cases {
+		m.cases.WithLabelValues(kind).Set(float64(n))
+	}
 }
 
 // Handler serves the figures; before each answer it calls refresh, which may be nil.

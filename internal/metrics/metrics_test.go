@@ -25,7 +25,18 @@ func used(t *testing.T) *Metrics {
 	m.UnmappedCode("main")
 	m.Stuck()
 	m.Degraded("redis", true)
-	m.Set(Readings{OutboxOldest: 1500 * time.Millisecond, OutboxDepth: map[string]int64{"held": 2}, Doubts: 3, SurplusOpen: 4, Reviews: 5, Orphan: 6, Unproven: 7})
+	m.Client("core")
+	m.Breaker("main", "create", 2, true)
+	m.Maintenance("main", true)
+	m.Quiet("main", 90*time.Second)
+	m.Attempt("main")
+	m.Paid("main", "query")
+	m.CallbackMissing("main")
+	m.RateLimited("core")
+	m.Reloaded(false)
+	m.Set(Readings{
+		RefundsUndecided: 8, SurplusOldest: time.Minute, DoubtOldest: 2 * time.Second, Cases: map[string]int64{"unresolved": 9},
+		OutboxOldest: 1500 * time.Millisecond, OutboxDepth: map[string]int64{"held": 2}, Doubts: 3, SurplusOpen: 4, Reviews: 5, Orphan: 6, Unproven: 7})
 	return m
 }
 
@@ -64,6 +75,21 @@ func TestNamesAndLabels(t *testing.T) {
 		"gateway_unproven":               "",
 		"gateway_unmapped_codes_total":   "account",
 		"gateway_degraded":               "part",
+
+		"gateway_breaker_state":               "account op",
+		"gateway_breaker_forced":              "account op",
+		"gateway_maintenance":                 "account",
+		"gateway_quiet_seconds":               "account",
+		"gateway_attempts_total":              "account",
+		"gateway_paid_total":                  "account by",
+		"gateway_callbacks_missing_total":     "account",
+		"gateway_rate_limited_total":          "client",
+		"gateway_config_reloads_total":        "outcome",
+		"gateway_config_last_reload_ok":       "",
+		"gateway_cases_open":                  "kind",
+		"gateway_refunds_undecided":           "",
+		"gateway_surplus_open_oldest_seconds": "",
+		"gateway_doubts_oldest_seconds":       "",
 	}
 	families, err := used(t).registry.Gather()
 	if err != nil {
@@ -136,6 +162,14 @@ func TestFigures(t *testing.T) {
 		`gateway_surplus_open 4`,
 		`gateway_reviews_open 5`,
 		`gateway_orphans 6`, `gateway_unproven 7`,
+		`gateway_breaker_state{account="main",op="create"} 2`, `gateway_breaker_forced{account="main",op="create"} 1`,
+		`gateway_breaker_state{account="main",op="query"} 0`,
+		`gateway_maintenance{account="main"} 1`, `gateway_quiet_seconds{account="main"} 90`,
+		`gateway_attempts_total{account="main"} 1`, `gateway_paid_total{account="main",by="query"} 1`, `gateway_paid_total{account="main",by="callback"} 0`,
+		`gateway_callbacks_missing_total{account="main"} 1`, `gateway_rate_limited_total{client="core"} 1`,
+		`gateway_config_reloads_total{outcome="refused"} 1`, `gateway_config_last_reload_ok 0`,
+		`gateway_refunds_undecided 8`, `gateway_surplus_open_oldest_seconds 60`, `gateway_doubts_oldest_seconds 2`,
+		`gateway_cases_open{kind="unresolved"} 9`, `gateway_cases_open{kind="refund_mismatch"} 0`,
 	)
 	m.Degraded("redis", false)
 	wantLines(t, page(t, m, nil), `gateway_degraded{part="redis"} 0`)
@@ -162,4 +196,18 @@ func TestSeriesStartAtZero(t *testing.T) {
 func TestHandlerRefreshesFirst(t *testing.T) {
 	m := used(t)
 	wantLines(t, page(t, m, func(context.Context) { m.Set(Readings{Doubts: 42}) }), `gateway_doubts 42`)
+}
+
+// An account that is not configured any more shows nothing, and the others stay.
+func TestForget(t *testing.T) {
+	m, err := New([]string{"main", "second"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.ProviderCall("second", "query", "ok", time.Second)
+	m.Forget("second")
+	text := page(t, m, nil)
+	if strings.Contains(text, "second\"") || !strings.Contains(text, `gateway_maintenance{account="main"} 0`) {
+		t.Error(text)
+	}
 }

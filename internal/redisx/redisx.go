@@ -1,4 +1,5 @@
-// Package redisx is the gateway's only way to Redis: short-lived claims that make a repeated request cheap to refuse.
+// Package redisx is the gateway's only way to Redis: short-lived claims that make a repeated request cheap to refuse,
+// allowances that replicas share, and a board on which they tell each other what they find.
 //
 // Redis is never the truth here. A claim may vanish at any time (restart, eviction, failover, FLUSHALL), so "free" only
 // means that SQL has to decide, and "taken" has to be confirmed in SQL. Every error means unknown, never free and never

@@ -38,6 +38,20 @@ func (a answers) Conflict(o *orders.Order, b *orders.BillError) (int, []byte, er
 	return stored(p.Status, p)
 }
 
+// Cancelled is the document of an order that is cancelled, or that will be when a doubt is decided.
+func (a answers) Cancelled(o *orders.Order) (int, []byte, error) {
+	status := http.StatusOK
+	if o.State == orders.OrderOpen {
+		status = http.StatusAccepted
+	}
+	return stored(status, o.Document(""))
+}
+
+// Refunding is the refund that was asked for.
+func (a answers) Refunding(_ *orders.Order, r *orders.Refund) (int, []byte, error) {
+	return stored(http.StatusAccepted, r.Document())
+}
+
 func stored(status int, v any) (int, []byte, error) {
 	body, err := encode(v)
 	return status, body, err
@@ -54,12 +68,12 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// orderNoIn is the order number in a stored answer, for the log; empty when there is none.
-func orderNoIn(body []byte) string {
+// textIn is a member of a stored answer; empty when there is none.
+func textIn(body []byte, name string) string {
 	n, err := parseJSON(body)
 	if err != nil {
 		return ""
 	}
-	no, _ := object{members: n.members}.find("order_no")
-	return no.text
+	found, _ := object{members: n.members}.find(name)
+	return found.text
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -23,13 +25,26 @@ type Config struct {
 	Currency money.Currency
 	// MaxOrder is the largest total of one order; zero: what twelve digits hold.
 	MaxOrder money.Amount
-	// RatePerSecond and Burst limit the requests of one client at this replica; zero: 100, and twice the rate.
-	RatePerSecond, Burst int
 }
 
-// Orders places orders.
+// Orders is what may be asked for about orders. Its errors are those of package orders; they are worded by this package.
 type Orders interface {
+	Payments
+	Endings
+}
+
+// Payments makes ways to pay.
+type Payments interface {
 	Place(ctx context.Context, c orders.Command, a orders.Answers) (orders.Answer, error)
+	Attempt(ctx context.Context, c orders.AttemptCommand, a orders.Answers) (orders.Answer, error)
+}
+
+// Endings ends orders and pays back. The commands are about an order of the client that asks.
+type Endings interface {
+	Cancel(ctx context.Context, c orders.CancelCommand, a orders.Answers) (orders.Answer, error)
+	Refund(ctx context.Context, c orders.RefundCommand, a orders.Answers) (orders.Answer, error)
+	// Actions tells what may be asked for now, and why the rest may not.
+	Actions(ctx context.Context, no orders.OrderNo) ([]orders.Action, error)
 }
 
 // Reader tells the truth as committed. Its methods are those of orders.Reader.
@@ -46,7 +61,13 @@ type Directory interface {
 	Providers(merchant string, amount *money.Amount, now time.Time) []providers.Listing
 }
 
-// Deps are the collaborators of the API. All but Observe are required.
+// Limiter counts the requests of clients on all replicas together.
+type Limiter interface {
+	// Allow takes one from key's allowance; refused, retryAfter is when there is one again. An error means: not known.
+	Allow(ctx context.Context, key string, perSecond, burst int) (ok bool, retryAfter time.Duration, err error)
+}
+
+// Deps are the collaborators of the API. All but Observe and Limiter are required.
 type Deps struct {
 	Orders    Orders
 	Store     Reader
@@ -57,6 +78,7 @@ type Deps struct {
 	NewID       func() string // of a request: 8 to 64 of A-Z a-z 0-9 -
 	Log         *slog.Logger
 	Observe     func(Observation) // called once per request; nil: nobody counts
+	Limiter     Limiter           // nil, or while it does not know: each replica counts for itself
 }
 
 // Observation is one answered request, for metrics. All its words come from small sets.
@@ -67,38 +89,53 @@ type Observation struct {
 	Duration time.Duration
 }
 
-type server struct {
-	config Config
-	deps   Deps
-	keys   keyring
-	pages  pages
+// Server is the handler of the order API. It is safe for concurrent use.
+type Server struct {
+	config   Config
+	deps     Deps
+	pages    pages
+	handler  http.Handler
+	keys     atomic.Pointer[keyring]
+	swapping sync.Mutex
 }
 
 // New builds the handler of the order API. It reports everything that is wrong with config and deps at once.
-func New(config Config, deps Deps) (http.Handler, error) {
+func New(config Config, deps Deps) (*Server, error) {
 	pages, err := renderPages()
 	if err != nil {
 		return nil, err
 	}
-	return newHandler(config, deps, pages)
+	return newServer(config, deps, pages)
 }
 
-func newHandler(config Config, deps Deps, pages pages) (http.Handler, error) {
+func newServer(config Config, deps Deps, pages pages) (*Server, error) {
 	if config.Currency == "" {
 		config.Currency = money.TWD
 	}
-	if config.RatePerSecond == 0 {
-		config.RatePerSecond = 100
-	}
-	if config.Burst == 0 {
-		config.Burst = 2 * config.RatePerSecond
-	}
-	keys, err := newKeyring(config)
-	if err = errors.Join(err, config.validate(), deps.validate()); err != nil {
+	s := &Server{config: config, deps: deps, pages: pages}
+	if err := errors.Join(s.Swap(config.Clients), config.validate(), deps.validate()); err != nil {
 		return nil, err
 	}
-	s := &server{config, deps, keys, pages}
-	return s.engine()
+	var err error
+	s.handler, err = s.engine()
+	return s, err
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Swap puts other clients in the place of the present ones, or changes nothing and says everything that is wrong. It holds
+// from the next request on: a key that is gone is refused, and a request that is under way ends as the client that it
+// began as. What a client has used of its rate stays used.
+func (s *Server) Swap(clients []Client) error {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
+	keys, err := newKeyring(clients, s.keys.Load())
+	if err != nil {
+		return err
+	}
+	s.keys.Store(&keys)
+	return nil
 }
 
 func (c *Config) validate() error {
@@ -108,9 +145,6 @@ func (c *Config) validate() error {
 	}
 	if !c.MaxOrder.IsZero() && c.MaxOrder.Currency() != c.Currency {
 		errs = append(errs, fmt.Errorf("api: max order: %w: want %s", money.ErrCurrency, c.Currency))
-	}
-	if c.RatePerSecond < 0 || c.Burst < 0 {
-		errs = append(errs, errors.New("api: rate per second and burst: want zero or more"))
 	}
 	return errors.Join(errs...)
 }
@@ -124,7 +158,7 @@ func (d *Deps) validate() error {
 
 // engine is the route table on gin. Only exact paths match: gin's redirects to a similar path would answer before the
 // client is known.
-func (s *server) engine() (http.Handler, error) {
+func (s *Server) engine() (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode) // gin's mode is one per process; in debug mode it prints to standard output
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
@@ -140,7 +174,7 @@ func (s *server) engine() (http.Handler, error) {
 		}
 	}
 	refuse := func(code string) gin.HandlerFunc {
-		return s.serve(Route{Path: unmatched, Auth: AuthPublic, handle: func(*server, *request) (response, error) {
+		return s.serve(Route{Path: unmatched, Auth: AuthPublic, handle: func(*Server, *request) (response, error) {
 			return response{}, newProblem(code)
 		}})
 	}

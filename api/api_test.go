@@ -22,7 +22,7 @@ const golden = `{"order_no":"2017061300000016","client_reference":"2017061300000
 	`"amount":{"value":"40","currency":"TWD"},"fee":{"value":"0","currency":"TWD"},"total":{"value":"40","currency":"TWD"},"provider":"bravobank","account":"bravobank-main","attempt_no":"201706130000001601",` +
 	`"redirect":{"method":"POST","url":"https://bank.test/order?a=1&b=2","fields":{"sig":"<s>"}},"checkout_url":"https://edge.test/pay/paytoken",` +
 	`"lines":[{"bill_no":"H60983881309263","name":"停車費","quantity":1,"unit_price":"20","subtotal":"20"},{"bill_no":"H61283631217536","name":"停車費","quantity":1,"unit_price":"20","subtotal":"20"}],` +
-	`"surplus":[],"attempts":[{"attempt_no":"201706130000001601","account":"bravobank-main","status":"pending","provider_trade_no":null,"method":null,"paid_at":null}],` +
+	`"surplus":[],"attempts":[{"attempt_no":"201706130000001601","provider":"bravobank","account":"bravobank-main","status":"pending","provider_trade_no":null,"method":null,"paid_at":null}],"refunds":[],"cases":[],"cancel_asked":false,` +
 	`"created_at":"2017-06-13T09:00:00+08:00","expires_at":"2017-06-13T09:10:00+08:00"}` + "\n"
 
 func TestPlaceOrder(t *testing.T) {
@@ -210,7 +210,7 @@ func TestAuthentication(t *testing.T) {
 	})
 	for _, r := range Routes() {
 		t.Run("every route: "+r.Method+" "+r.Path, func(t *testing.T) {
-			w := newKit(t).do(r.Method, strings.Replace(r.Path, "{no}", "2017061300000016", 1), "")
+			w := newKit(t).do(r.Method, someOrder(r.Path), "")
 			if (w.Code == 401) != (r.Auth == AuthClient) {
 				t.Errorf("%s without a key: %d", r.Auth, w.Code)
 			}
@@ -220,20 +220,37 @@ func TestAuthentication(t *testing.T) {
 
 // TestForeignOrder: an order of somebody else, one that does not exist and a number that none can have are one answer.
 func TestForeignOrder(t *testing.T) {
-	for _, tail := range []string{"", "/timeline"} {
+	for _, test := range []struct{ method, tail, body string }{
+		{"GET", "", ""},
+		{"GET", "/timeline", ""},
+		{"GET", "/actions", ""},
+		{"GET", "/refunds/201706130000001601R01", ""},
+		{"POST", "/attempts", "{}"},
+		{"POST", "/cancel", ""},
+		{"POST", "/refunds", `{"reason":"x"}`},
+	} {
 		k := newKit(t)
-		k.keep("core")
-		foreign := k.get(orderPath+tail, "Authorization", keyD)
+		o := k.keep("core")
+		o.Refunds = []orders.Refund{{Attempt: "201706130000001601", Ordinal: 1, Amount: twd(t, "20"), AskedAt: start}}
+		k.books[o.No] = orders.Book{Order: *o}
+		ask := func(no string) *httptest.ResponseRecorder {
+			headers := []string{"Authorization", keyD, "Content-Type", mediaJSON, "Idempotency-Key", "3f0c2a86-6c1d-4c59"}
+			return k.do(test.method, "/v1/orders/"+no+test.tail, test.body, headers...)
+		}
+		foreign := ask("2017061300000016")
 		want := foreign.Body.String()
 		wantProblem(t, foreign, http.StatusNotFound, problemNotFound)
 		for _, no := range []string{"2017061300000099", "1", "2017061300000016x", "20170613000000160", "..", "%00", "2017061300000016%0A"} {
-			w := k.get("/v1/orders/"+no+tail, "Authorization", keyD)
+			w := ask(no)
 			if w.Code != 404 || w.Body.String() != want || len(w.Header()) != len(foreign.Header()) {
 				t.Errorf("%s: %d %s", no, w.Code, w.Body)
 			}
 		}
 		if strings.Contains(k.log.String(), "2017061300000016") {
 			t.Errorf("the log names a foreign order: %s", &k.log)
+		}
+		if len(k.attempts)+len(k.cancels)+len(k.refunds) > 0 {
+			t.Errorf("%s %s: the command went through", test.method, test.tail)
 		}
 	}
 	k := newKit(t)
@@ -301,10 +318,12 @@ func TestGetTimeline(t *testing.T) {
 	k.keep("core")
 	k.timeline = []orders.TimelineRow{
 		{At: start.UTC(), What: "order.created", Detail: "version 1"},
+		{At: start, What: "routing", AttemptNo: "201706130000001601", Detail: "by route all: 1. bravobank-main"},
 		{At: start.Add(time.Minute), What: "evidence", AttemptNo: "201706130000001601", Detail: "callback: paid", Evidence: "7"},
 	}
 	want := `{"order_no":"2017061300000016","timeline":[` +
 		`{"at":"2017-06-13T09:00:00+08:00","what":"order.created","attempt_no":null,"detail":"version 1","evidence":null},` +
+		`{"at":"2017-06-13T09:00:00+08:00","what":"routing","attempt_no":"201706130000001601","detail":"by route all: 1. bravobank-main","evidence":null},` +
 		`{"at":"2017-06-13T09:01:00+08:00","what":"evidence","attempt_no":"201706130000001601","detail":"callback: paid","evidence":"7"}]}` + "\n"
 	if w := k.get(orderPath + "/timeline"); w.Body.String() != want {
 		t.Errorf("%s\nwant %s", w.Body, want)
@@ -396,8 +415,7 @@ func TestProviders(t *testing.T) {
 // TestOrderOfChecks mends one fault after the other: each time the next stage answers.
 func TestOrderOfChecks(t *testing.T) {
 	k := newKit(t)
-	k.config.RatePerSecond, k.config.Burst = 1, 1
-	k.build()
+	k.limit(1, 1)
 	bad := with(t, `"pma"`, `"police"`)
 	bad = strings.Replace(bad, `"expires_in":"10m"`, `"expires_in":"10h","x":1`, 1)
 	body := bad + strings.Repeat(" ", maxBody)
@@ -415,8 +433,7 @@ func TestOrderOfChecks(t *testing.T) {
 	if k.get("/v1/events", "Authorization", keyD).Code != 200 {
 		t.Error("one client's rate holds back another")
 	}
-	k.config.RatePerSecond, k.config.Burst = 0, 0
-	k.build()
+	k.limit(0, 0)
 	step(problemMediaType)
 	headers[3] = "application/json; charset=UTF-8"
 	step(problemTooLarge)
@@ -436,8 +453,7 @@ func TestOrderOfChecks(t *testing.T) {
 
 func TestRateFillsUpAgain(t *testing.T) {
 	k := newKit(t)
-	k.config.RatePerSecond, k.config.Burst = 1, 1
-	k.build()
+	k.limit(1, 1)
 	k.get("/v1/events")
 	w := k.get("/v1/events")
 	wantProblem(t, w, http.StatusTooManyRequests, problemRate)
@@ -473,7 +489,10 @@ func TestUnmatchedAddressesAndMethods(t *testing.T) {
 		{"GET", "/v1/orders/", 404, nil},
 		{"GET", "/V1/events", 404, nil},
 		{"GET", "/v1//events", 404, nil},
-		{"POST", orderPath + "/cancel", 404, nil},
+		{"POST", orderPath + "/Cancel", 404, nil},
+		{"POST", orderPath + "/cancel/", 404, nil},
+		{"GET", orderPath + "/cancel", 405, []string{"POST"}},
+		{"GET", orderPath + "/refunds", 405, []string{"POST"}},
 		{"GET", "/problems/malformed", 404, nil},
 		{"DELETE", orderPath, 405, []string{"GET", "HEAD"}},
 		{"TRACE", "/v1/orders", 405, []string{"GET", "HEAD", "POST"}},
@@ -501,7 +520,7 @@ func TestUnmatchedAddressesAndMethods(t *testing.T) {
 }
 
 func TestHeadAnswersLikeGet(t *testing.T) {
-	for _, target := range []string{orderPath, "/v1/events", "/docs", "/v1/orders/1"} {
+	for _, target := range []string{orderPath, orderPath + "/actions", "/v1/events", "/docs", "/v1/orders/1"} {
 		k := newKit(t)
 		k.keep("core")
 		get := k.get(target)
@@ -613,7 +632,8 @@ func TestNewRefuses(t *testing.T) {
 		{"prefix with a query", func(c *Config, _ *Deps) { c.Clients[0].ReturnPrefixes = []string{"https://pay.taipei/a?b"} }, "plain path"},
 		{"prefix with a user", func(c *Config, _ *Deps) { c.Clients[0].ReturnPrefixes = []string{"https://u@pay.taipei/"} }, "plain path"},
 		{"unknown currency", func(c *Config, _ *Deps) { c.Currency = "XTS" }, "currency"},
-		{"negative rate", func(c *Config, _ *Deps) { c.RatePerSecond = -1 }, "rate"},
+		{"negative rate", func(c *Config, _ *Deps) { c.Clients[1].RatePerSecond = -1 }, `"other": rate`},
+		{"negative burst", func(c *Config, _ *Deps) { c.Clients[1].Burst = -1 }, `"other": rate`},
 		{"no store", func(_ *Config, d *Deps) { d.Store = nil }, "Store"},
 	}
 	for _, test := range tests {

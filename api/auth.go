@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Client is a system that may call the order API.
@@ -20,6 +18,8 @@ type Client struct {
 	Keys           []Key    // any live one is accepted
 	Merchants      []string // codes it may order for
 	ReturnPrefixes []string // origin and path under which its return_url must lie
+	// RatePerSecond and Burst limit its requests; zero: 100, and twice the rate.
+	RatePerSecond, Burst int
 }
 
 // Key is an API key, "gk_<ID>_<secret>", of which only a digest is known. The zero NotAfter is no end.
@@ -42,7 +42,7 @@ type caller struct {
 	id       string
 	allowed  []string
 	prefixes []returnPrefix
-	limit    *rate.Limiter
+	rate     allowance
 }
 
 func (c *caller) mayOrderFor(merchant string) bool { return slices.Contains(c.allowed, merchant) }
@@ -55,11 +55,18 @@ type credential struct {
 // keyring finds the client of a key.
 type keyring map[string]credential
 
-func newKeyring(c Config) (keyring, error) {
+// newKeyring checks the clients. What those before have used of their rates stays used; nil: there were none before.
+func newKeyring(clients []Client, before *keyring) (keyring, error) {
 	ring := keyring{}
 	var errs []error
-	for _, client := range c.Clients {
-		who := &caller{id: client.ID, allowed: client.Merchants, limit: rate.NewLimiter(rate.Limit(c.RatePerSecond), c.Burst)}
+	for _, client := range clients {
+		if client.RatePerSecond < 0 || client.Burst < 0 {
+			errs = append(errs, fmt.Errorf("api: client %q: rate per second and burst: want zero or more", client.ID))
+		}
+		who := &caller{id: client.ID, allowed: client.Merchants, rate: newAllowance(client.RatePerSecond, client.Burst)}
+		if was := before.client(client.ID); was != nil && was.rate.same(who.rate) {
+			who.rate = was.rate
+		}
 		for _, s := range client.ReturnPrefixes {
 			p, err := newReturnPrefix(s)
 			errs = append(errs, err)
@@ -73,6 +80,19 @@ func newKeyring(c Config) (keyring, error) {
 		}
 	}
 	return ring, errors.Join(errs...)
+}
+
+// client finds a client by its id, or nil. One without keys is not found.
+func (k *keyring) client(id string) *caller {
+	if k == nil {
+		return nil
+	}
+	for _, c := range *k {
+		if c.caller.id == id {
+			return c.caller
+		}
+	}
+	return nil
 }
 
 // authenticate finds the client whose live key the request carries, or nil. It does the same work for an unknown key

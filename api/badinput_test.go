@@ -150,6 +150,9 @@ func TestBadInput(t *testing.T) {
 		{"method twice", with(t, `"stored_value"`, `"credit_card"`), 422, []string{"/methods/1 duplicate"}},
 		{"method null", with(t, `"stored_value"`, `null`), 400, []string{"/methods/1 null"}},
 		{"settlement delayed", with(t, "immediate", "delayed"), 422, []string{"/settlement unsupported"}},
+		{"supersede a string", with(t, `"settlement"`, `"supersede":"true","settlement"`), 400, []string{"/supersede wrong_type"}},
+		{"supersede null", with(t, `"settlement"`, `"supersede":null,"settlement"`), 400, []string{"/supersede null"}},
+		{"supersede in another case", with(t, `"settlement"`, `"Supersede":true,"settlement"`), 400, []string{"/Supersede wrong_case"}},
 		{"expiry 59s", with(t, `"10m"`, `"59s"`), 422, []string{"/expires_in range"}},
 		{"expiry 30m1s", with(t, `"10m"`, `"30m1s"`), 422, []string{"/expires_in range"}},
 		{"expiry in hours", with(t, `"10m"`, `"0.1h"`), 422, []string{"/expires_in format"}},
@@ -271,6 +274,7 @@ func TestBadInputQuery(t *testing.T) {
 		{"/v1/orders", 422, fieldError{"client_reference", codeRequired}},
 		{"/v1/providers?amount=1e2", 422, fieldError{"amount", codeFormat}},
 		{"/v1/providers?merchant=police", 403, fieldError{"merchant", codeNotAllowed}},
+		{orderPath + "/actions?action=refund", 400, fieldError{"action", codeUnknownField}},
 		{"/v1/providers?merchant=", 403, fieldError{"merchant", codeNotAllowed}},
 	}
 	for _, test := range tests {
@@ -311,6 +315,10 @@ func TestBadInputFaultsOfPlacing(t *testing.T) {
 		{
 			"bill in a foreign order", &orders.BillError{BillNo: "H61283631217536", Holder: "2017061300000001", Client: "other"},
 			409, problemBillInProgress, "", "", []fieldError{{"/lines/1/bill_no", "bill_in_progress"}},
+		},
+		{
+			"bill not to be superseded yet", &orders.BillError{BillNo: "H61283631217536", Holder: "2017061300000001", Client: "core", RetryAfter: 4100 * time.Millisecond},
+			409, problemBillInProgress, "5", "2017061300000001", []fieldError{{"/lines/1/bill_no", "bill_in_progress"}},
 		},
 		{
 			"bill paid by a foreign order", &orders.BillError{BillNo: "H60983881309263", Paid: true, Holder: "2017061300000001", Client: "other"},

@@ -36,7 +36,7 @@ type limitsDocument struct {
 	Max *orders.AmountDocument `json:"max"`
 }
 
-func (s *server) listProviders(r *request) (response, error) {
+func (s *Server) listProviders(r *request) (response, error) {
 	query, err := r.query()
 	if err != nil {
 		return response{}, err
@@ -64,7 +64,7 @@ func listing(l providers.Listing) listingDocument {
 	d := l.Descriptor
 	doc := listingDocument{
 		Provider: d.Name, Name: nameDocument{d.NameZH, d.NameEN}, Methods: []methodDocument{},
-		Limits: limitsDocument{limit(d.Min), limit(d.Max)}, Fee: amountDocument(l.Fee),
+		Limits: limitsDocument{someAmount(d.Min), someAmount(d.Max)}, Fee: amountDocument(l.Fee),
 		Available: l.Available, Why: some(l.Why),
 	}
 	if l.Fee.Currency() == "" {
@@ -79,8 +79,8 @@ func listing(l providers.Listing) listingDocument {
 	return doc
 }
 
-// limit is null for the zero amount, which is no limit.
-func limit(a money.Amount) *orders.AmountDocument {
+// someAmount is null for the zero value, which is no limit. Nothing in a currency is an amount.
+func someAmount(a money.Amount) *orders.AmountDocument {
 	if a == (money.Amount{}) {
 		return nil
 	}

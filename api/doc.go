@@ -6,6 +6,6 @@
 // and every documented answer.
 //
 // A request is checked in a fixed order, and the first stage that objects answers alone: route 404 and method 405, key of
-// the client 401, rate 429, media type 415, size 413, form 400, merchant 403, idempotency key 400, fields 422. Form and
-// fields report everything that is wrong at once.
+// the client 401, rate 429, media type 415, size 413, form 400, merchant 403 or order 404, idempotency key 400, fields 422,
+// and then what the order allows. Form and fields report everything that is wrong at once.
 package api

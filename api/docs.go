@@ -38,14 +38,14 @@ func (p page) response() (response, error) {
 	return response{status: http.StatusOK, mediaType: p.mediaType, policy: p.policy, body: p.body}, nil
 }
 
-func (s *server) getDescription(r *request) (response, error) {
+func (s *Server) getDescription(r *request) (response, error) {
 	if _, err := r.query(); err != nil {
 		return response{}, err
 	}
 	return s.pages.description.response()
 }
 
-func (s *server) getDocs(r *request) (response, error) {
+func (s *Server) getDocs(r *request) (response, error) {
 	if _, err := r.query(); err != nil {
 		return response{}, err
 	}
@@ -58,18 +58,22 @@ type description struct {
 	Paths      map[string]map[string]operation
 	Webhooks   map[string]map[string]operation
 	Components struct {
-		Responses map[string]answerText
-		Schemas   map[string]schema
+		Parameters map[string]parameter
+		Responses  map[string]answerText
+		Schemas    map[string]schema
 	}
+}
+
+type parameter struct {
+	Ref                   string `yaml:"$ref"`
+	Name, In, Description string
+	Required              bool
 }
 
 type operation struct {
 	Summary, Description string
-	Parameters           []struct {
-		Name, In, Description string
-		Required              bool
-	}
-	RequestBody struct {
+	Parameters           []parameter
+	RequestBody          struct {
 		Content map[string]struct {
 			Example example
 			Schema  schema
@@ -117,6 +121,7 @@ type operationPage struct {
 	ID, Method, Path string
 	Auth             Auth
 	operation
+	Notes   []string
 	Request string
 	Fields  []fieldPage
 	Answers []answerPage
@@ -175,6 +180,14 @@ func (d *description) page() docsPage {
 	for _, r := range Routes() {
 		method := strings.ToLower(r.Method)
 		op := operationPage{ID: method + r.Path, Method: r.Method, Path: r.Path, Auth: r.Auth, operation: d.Paths[r.Path][method]}
+		if op.Description != "" {
+			op.Notes = paragraphs(op.Description)
+		}
+		for i, q := range op.Parameters {
+			if name, ok := strings.CutPrefix(q.Ref, "#/components/parameters/"); ok {
+				op.Parameters[i] = d.Components.Parameters[name]
+			}
+		}
 		body := op.RequestBody.Content[mediaJSON]
 		op.Request, op.Fields = string(body.Example), d.fields("", body.Schema)
 		for _, status := range slices.Sorted(maps.Keys(op.Responses)) {

@@ -1,35 +1,45 @@
 package api
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// The page names every field of a new order in the order of the description, with what limits it.
-func TestDocsPageNamesTheFieldsOfAnOrder(t *testing.T) {
+// The page names every field of every body in the order of the description, with what limits it.
+func TestDocsPageNamesTheFieldsOfBodies(t *testing.T) {
 	d, err := parseDescription()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
+	got := map[string][]string{}
 	for _, op := range d.page().Operations {
-		if op.Method != http.MethodPost || op.Path != "/v1/orders" {
-			if len(op.Fields) > 0 {
-				t.Errorf("%s %s has no body, and fields %v", op.Method, op.Path, op.Fields)
-			}
-			continue
-		}
+		name := op.Method + " " + op.Path
 		for _, f := range op.Fields {
 			line := f.Name + ": " + f.Limits
 			if f.Required {
 				line = "*" + line
 			}
-			got = append(got, strings.Join(append([]string{line}, f.Patterns...), " "))
+			got[name] = append(got[name], strings.Join(append([]string{line}, f.Patterns...), " "))
+		}
+		for _, p := range op.Parameters {
+			if p.Name == "" || p.Description == "" {
+				t.Errorf("%s: a parameter is not told: %+v", name, p)
+			}
 		}
 	}
-	want := []string{
+	attempt := []string{
+		"provider: string, or array, 1 to 16 entries ^[a-z][a-z0-9_]{0,31}$",
+		"methods: array, 1 to 16 entries ^[a-z][a-z0-9_]{0,31}$",
+	}
+	refund := []string{
+		"amount: object",
+		"*amount.value: string ^(0|[1-9][0-9]{0,11})$",
+		"*amount.currency: string, only TWD",
+		"surplus_id: string ^[A-Z0-9]{0,2}20[0-9]{16}-[0-9A-Z-]{9,20}$",
+		"*reason: string, 1 to 200 characters",
+	}
+	order := []string{
 		"*client_reference: string ^[A-Za-z0-9_-]{1,64}$",
 		"*merchant: string, 1 or more characters",
 		"*payer.member_id: string ^[A-Za-z0-9_-]{1,64}$",
@@ -46,8 +56,12 @@ func TestDocsPageNamesTheFieldsOfAnOrder(t *testing.T) {
 		"*lines[].subtotal: string ^(0|[1-9][0-9]{0,11})$",
 		"*return_url: string, at most 1024 characters",
 		"expires_in: string, default 10m ^([1-9][0-9]?m)?([1-9][0-9]{0,3}s)?$",
+		"supersede: boolean, default false",
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("fields\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	want := map[string][]string{"POST /v1/orders": order, "POST /v1/orders/{no}/attempts": attempt, "POST /v1/orders/{no}/refunds": refund}
+	for _, r := range Routes() {
+		if name := r.Method + " " + r.Path; !slices.Equal(got[name], want[name]) {
+			t.Errorf("%s: fields\n%s\nwant\n%s", name, strings.Join(got[name], "\n"), strings.Join(want[name], "\n"))
+		}
 	}
 }

@@ -76,7 +76,7 @@ func (d *description) resolve(s schema) schema {
 	return to
 }
 
-// fields are the members of an object and of the objects in it, one row each.
+// fields are the members of an object and of the objects in it, one row each; an object itself only if it may be missing.
 func (d *description) fields(within string, of schema) (rows []fieldPage) {
 	of = d.resolve(of)
 	for _, p := range of.Properties {
@@ -85,8 +85,9 @@ func (d *description) fields(within string, of schema) (rows []fieldPage) {
 		if s.Items != nil {
 			inner = d.fields(name+"[].", *s.Items)
 		}
-		if s.Items != nil || len(inner) == 0 {
-			row := fieldPage{Name: name, Required: slices.Contains(of.Required, p.name), Meaning: s.Description}
+		required := slices.Contains(of.Required, p.name)
+		if s.Items != nil || len(inner) == 0 || !required {
+			row := fieldPage{Name: name, Required: required, Meaning: s.Description}
 			row.Limits, row.Patterns = d.limits(s)
 			rows = append(rows, row)
 		}

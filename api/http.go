@@ -36,7 +36,7 @@ type request struct {
 	http    *http.Request
 	writer  http.ResponseWriter
 	route   Route
-	param   string // the {no} of the path
+	param   func(name string) string // of the path
 	id      string
 	caller  *caller // nil on public routes
 	orderNo string
@@ -48,14 +48,15 @@ type response struct {
 	mediaType string
 	policy    string // Content-Security-Policy; empty: nothing at all may load
 	body      []byte
+	location  string // of what was made; empty: nothing has an address of its own
 	replayed  bool
 }
 
 // serve is the way of every request: id, caller, rate, handler, answer, one log line.
-func (s *server) serve(route Route) gin.HandlerFunc {
+func (s *Server) serve(route Route) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := s.deps.Now()
-		r := &request{http: c.Request, writer: c.Writer, route: route, param: c.Param("no"), id: c.GetHeader("X-Request-Id")}
+		r := &request{http: c.Request, writer: c.Writer, route: route, param: c.Param, id: c.GetHeader("X-Request-Id")}
 		if !requestIDForm.MatchString(r.id) {
 			r.id = s.deps.NewID()
 		}
@@ -66,7 +67,7 @@ func (s *server) serve(route Route) gin.HandlerFunc {
 }
 
 // answer runs the handler; a problem comes back both as itself and as the response that says it.
-func (s *server) answer(r *request) (reply response, p *problem) {
+func (s *Server) answer(r *request) (reply response, p *problem) {
 	defer func() {
 		if v := recover(); v != nil {
 			p = newProblem(problemInternal)
@@ -94,21 +95,21 @@ func panicked(v any) error {
 	return fmt.Errorf("panic: %T\n%s", v, debug.Stack())
 }
 
-func (s *server) handle(r *request) (response, error) {
+func (s *Server) handle(r *request) (response, error) {
 	if r.route.Auth != AuthPublic {
 		now := s.deps.Now()
-		if r.caller = s.keys.authenticate(r.http.Header, now); r.caller == nil {
+		if r.caller = s.keys.Load().authenticate(r.http.Header, now); r.caller == nil {
 			return response{}, newProblem(problemUnauthenticated)
 		}
-		if !r.caller.limit.AllowN(now, 1) {
-			return response{}, newProblem(problemRate)
+		if err := s.allow(r.http.Context(), r.caller, now); err != nil {
+			return response{}, err
 		}
 	}
 	return r.route.handle(s, r)
 }
 
 // problemResponse finishes a problem with the request's id.
-func (s *server) problemResponse(r *request, p *problem) response {
+func (s *Server) problemResponse(r *request, p *problem) response {
 	p.Instance = r.id
 	body, err := encode(p)
 	if err != nil { // a problem holds strings and numbers only
@@ -117,7 +118,7 @@ func (s *server) problemResponse(r *request, p *problem) response {
 	return response{status: p.Status, mediaType: mediaProblem, body: body}
 }
 
-func (s *server) write(r *request, reply response, p *problem) {
+func (s *Server) write(r *request, reply response, p *problem) {
 	h := r.writer.Header()
 	h.Set("X-Request-Id", r.id)
 	h.Set("Cache-Control", "no-store")
@@ -127,6 +128,9 @@ func (s *server) write(r *request, reply response, p *problem) {
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	if reply.policy != "" {
 		h.Set("Content-Security-Policy", reply.policy)
+	}
+	if reply.location != "" {
+		h.Set("Location", reply.location)
 	}
 	if reply.replayed {
 		h.Set("Idempotency-Replayed", "true")
@@ -147,7 +151,7 @@ func (s *server) write(r *request, reply response, p *problem) {
 }
 
 // report writes the one log line of a request. It holds no body, no query and no header but the checked request id.
-func (s *server) report(r *request, status int, p *problem, start time.Time) {
+func (s *Server) report(r *request, status int, p *problem, start time.Time) {
 	took := s.deps.Now().Sub(start)
 	method := r.http.Method
 	if !slices.ContainsFunc(Routes(), func(x Route) bool { return x.Method == method }) && method != http.MethodHead {
@@ -177,6 +181,37 @@ func (s *server) report(r *request, status int, p *problem, start time.Time) {
 	if s.deps.Observe != nil {
 		s.deps.Observe(Observation{Method: method, Route: r.route.Path, Status: status, Duration: took})
 	}
+}
+
+// tree reads the JSON of the body, and no query. A body that may be missing needs no media type then, and an empty object
+// stands for it.
+func (r *request) tree(mayBeMissing bool) (node, error) {
+	untyped := mayBeMissing && len(r.http.Header.Values("Content-Type")) == 0
+	if !untyped {
+		if err := r.mediaType(); err != nil {
+			return node{}, err
+		}
+	}
+	body, err := r.body()
+	if err != nil {
+		return node{}, err
+	}
+	missing := mayBeMissing && len(body) == 0
+	if untyped && !missing {
+		return node{}, newProblem(problemMediaType)
+	}
+	if _, err := r.query(); err != nil {
+		return node{}, err
+	}
+	if missing {
+		return node{kind: kindObject}, nil
+	}
+	tree, err := parseJSON(body)
+	if err != nil {
+		e := asFormError(err)
+		return node{}, newProblem(problemMalformed, fieldError{e.at, e.code})
+	}
+	return tree, nil
 }
 
 // mediaType accepts JSON in UTF-8, not compressed, said once.

@@ -39,15 +39,20 @@ var start = time.Date(2017, 6, 13, 9, 0, 0, 0, orders.Taipei)
 // kit is the API on fakes. A test changes the fakes before it asks.
 type kit struct {
 	t        *testing.T
-	handler  http.Handler
+	server   *Server
 	config   Config
 	deps     Deps
 	now      time.Time
 	log      bytes.Buffer
 	seen     []Observation
 	commands []orders.Command
+	attempts []orders.AttemptCommand
+	cancels  []orders.CancelCommand
+	refunds  []orders.RefundCommand
 
 	place    func(context.Context, orders.Command, orders.Answers) (orders.Answer, error)
+	change   func(o *orders.Order, a orders.Answers) (orders.Answer, error) // what becomes of an order; nil: all goes well
+	actions  []orders.Action
 	storeErr error
 	books    map[orders.OrderNo]orders.Book
 	timeline []orders.TimelineRow
@@ -103,7 +108,7 @@ func (k *kit) build() {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	if k.handler, err = newHandler(k.config, k.deps, pages); err != nil {
+	if k.server, err = newServer(k.config, k.deps, pages); err != nil {
 		k.t.Fatal(err)
 	}
 }
@@ -114,6 +119,56 @@ var rendered = sync.OnceValues(renderPages)
 func (k *kit) Place(ctx context.Context, c orders.Command, a orders.Answers) (orders.Answer, error) {
 	k.commands = append(k.commands, c)
 	return k.place(ctx, c, a)
+}
+
+func (k *kit) Attempt(_ context.Context, c orders.AttemptCommand, a orders.Answers) (orders.Answer, error) {
+	k.attempts = append(k.attempts, c)
+	return k.changed(c.Order, a, orders.Answers.Created)
+}
+
+func (k *kit) Cancel(_ context.Context, c orders.CancelCommand, a orders.Answers) (orders.Answer, error) {
+	k.cancels = append(k.cancels, c)
+	return k.changed(c.Order, a, func(a orders.Answers, o *orders.Order) (int, []byte, error) {
+		o.State = orders.OrderCancelled
+		return a.Cancelled(o)
+	})
+}
+
+func (k *kit) Refund(_ context.Context, c orders.RefundCommand, a orders.Answers) (orders.Answer, error) {
+	k.refunds = append(k.refunds, c)
+	return k.changed(c.Order, a, refunding)
+}
+
+// changed is what became of an order by a command.
+func (k *kit) changed(no orders.OrderNo, a orders.Answers, word func(orders.Answers, *orders.Order) (int, []byte, error)) (orders.Answer, error) {
+	b := k.books[no]
+	if k.change != nil {
+		return k.change(&b.Order, a)
+	}
+	return answering(false, word)(&b.Order, a)
+}
+
+// answering is a router that words what a command came to.
+func answering(replayed bool, word func(orders.Answers, *orders.Order) (int, []byte, error)) func(*orders.Order, orders.Answers) (orders.Answer, error) {
+	return func(o *orders.Order, a orders.Answers) (orders.Answer, error) {
+		status, body, err := word(a, o)
+		return orders.Answer{Status: status, Body: body, Replayed: replayed}, err
+	}
+}
+
+// refunding words a refund of 20 that was asked for.
+func refunding(a orders.Answers, o *orders.Order) (int, []byte, error) {
+	twenty, err := money.Parse("20", money.TWD)
+	if err != nil {
+		return 0, nil, err
+	}
+	return a.Refunding(o, &orders.Refund{
+		Attempt: o.Current().No, Ordinal: 1, Amount: twenty, Reason: "重複開單", State: orders.RefundUndecided, AskedAt: start,
+	})
+}
+
+func (k *kit) Actions(context.Context, orders.OrderNo) ([]orders.Action, error) {
+	return k.actions, k.storeErr
 }
 
 func (k *kit) Book(_ context.Context, no orders.OrderNo) (orders.Book, error) {
@@ -215,8 +270,26 @@ const scenario = `{"client_reference":"2017061300000014","merchant":"pma","payer
 // post sends an order; headers are pairs that replace the good ones, an empty value removes.
 func (k *kit) post(body string, headers ...string) *httptest.ResponseRecorder {
 	k.t.Helper()
+	return k.command("/v1/orders", body, headers...)
+}
+
+// command asks for a change; headers as for post.
+func (k *kit) command(target, body string, headers ...string) *httptest.ResponseRecorder {
+	k.t.Helper()
 	all := append([]string{"Authorization", keyA, "Content-Type", "application/json", "Idempotency-Key", "3f0c2a86-6c1d-4c59"}, headers...)
-	return k.do(http.MethodPost, "/v1/orders", body, all...)
+	return k.do(http.MethodPost, target, body, all...)
+}
+
+// limit lets the client core make so many requests.
+func (k *kit) limit(perSecond, burst int) {
+	k.t.Helper()
+	k.config.Clients[0].RatePerSecond, k.config.Clients[0].Burst = perSecond, burst
+	k.build()
+}
+
+// someOrder is a path of the table with the numbers of the order that tests keep.
+func someOrder(path string) string {
+	return strings.NewReplacer("{no}", "2017061300000016", "{id}", "201706130000001601R01").Replace(path)
 }
 
 func (k *kit) get(target string, headers ...string) *httptest.ResponseRecorder {
@@ -239,7 +312,7 @@ func (k *kit) do(method, target, body string, headers ...string) *httptest.Respo
 func (k *kit) send(r *http.Request) *httptest.ResponseRecorder {
 	k.t.Helper()
 	w := httptest.NewRecorder()
-	k.handler.ServeHTTP(w, r)
+	k.server.ServeHTTP(w, r)
 	if r.Method != http.MethodHead {
 		checkAnswer(k.t, r, w)
 	}
@@ -279,7 +352,7 @@ func routeOf(r *http.Request) (Route, bool) {
 		pattern, path := strings.Split(route.Path, "/"), strings.Split(r.URL.Path, "/")
 		same := len(pattern) == len(path) && route.Method == r.Method
 		for i := 0; same && i < len(path); i++ {
-			same = pattern[i] == path[i] || (pattern[i] == "{no}" && path[i] != "")
+			same = pattern[i] == path[i] || (strings.HasPrefix(pattern[i], "{") && path[i] != "")
 		}
 		if same {
 			return route, true

@@ -29,18 +29,18 @@ func ok(v any) (response, error) {
 	return response{status: http.StatusOK, mediaType: mediaJSON, body: body}, err
 }
 
-func (s *server) getOrder(r *request) (response, error) {
+func (s *Server) getOrder(r *request) (response, error) {
 	return s.tell(r, func(_ context.Context, b *orders.Book) (any, error) { return s.document(b), nil })
 }
 
 // tell answers what say tells of the order in the path.
-func (s *server) tell(r *request, say func(context.Context, *orders.Book) (any, error)) (response, error) {
+func (s *Server) tell(r *request, say func(context.Context, *orders.Book) (any, error)) (response, error) {
 	if _, err := r.query(); err != nil {
 		return response{}, err
 	}
 	ctx, cancel := context.WithTimeout(r.http.Context(), readLimit)
 	defer cancel()
-	book, err := s.own(ctx, r, r.param)
+	book, err := s.own(ctx, r, r.param("no"))
 	if err != nil {
 		return response{}, err
 	}
@@ -51,7 +51,7 @@ func (s *server) tell(r *request, say func(context.Context, *orders.Book) (any, 
 	return ok(said)
 }
 
-func (s *server) findOrder(r *request) (response, error) {
+func (s *Server) findOrder(r *request) (response, error) {
 	query, err := r.query()
 	if err != nil {
 		return response{}, err
@@ -78,7 +78,7 @@ func (s *server) findOrder(r *request) (response, error) {
 
 // own finds an order of the caller. An order of somebody else, one that does not exist and a number that none can have
 // are answered alike.
-func (s *server) own(ctx context.Context, r *request, number string) (orders.Book, error) {
+func (s *Server) own(ctx context.Context, r *request, number string) (orders.Book, error) {
 	no, wellFormed := orders.ParseOrderNo(number)
 	if !wellFormed {
 		return orders.Book{}, newProblem(problemNotFound)
@@ -95,7 +95,7 @@ func (s *server) own(ctx context.Context, r *request, number string) (orders.Boo
 }
 
 // document offers redirect and checkout page only while they lead to a provider.
-func (s *server) document(b *orders.Book) orders.Document {
+func (s *Server) document(b *orders.Book) orders.Document {
 	checkout := ""
 	if b.Openable(s.deps.Now()) {
 		checkout = s.deps.CheckoutURL(b.Order.PayToken)
@@ -116,7 +116,7 @@ type timelineRowDocument struct {
 	Evidence  *string           `json:"evidence"`
 }
 
-func (s *server) getTimeline(r *request) (response, error) {
+func (s *Server) getTimeline(r *request) (response, error) {
 	return s.tell(r, func(ctx context.Context, b *orders.Book) (any, error) {
 		rows, err := s.deps.Store.Timeline(ctx, b.Order.No)
 		d := timelineDocument{b.Order.No, make([]timelineRowDocument, 0, len(rows))}
@@ -138,7 +138,7 @@ type eventDocument struct {
 	Body string `json:"body"` // the stored bytes
 }
 
-func (s *server) listEvents(r *request) (response, error) {
+func (s *Server) listEvents(r *request) (response, error) {
 	query, err := r.query()
 	if err != nil {
 		return response{}, err
@@ -159,7 +159,7 @@ func (s *server) listEvents(r *request) (response, error) {
 }
 
 // events reads a page in small portions, so that a page of large events is never whole in memory.
-func (s *server) events(ctx context.Context, clientID string, after int64, limit int) (eventsDocument, error) {
+func (s *Server) events(ctx context.Context, clientID string, after int64, limit int) (eventsDocument, error) {
 	d := eventsDocument{[]eventDocument{}, after}
 	size := 0
 	for len(d.Events) < limit {

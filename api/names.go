@@ -9,25 +9,26 @@ import (
 // maxName is the length of a line's name in characters.
 const maxName = 60
 
-// nameProblem is the code of what is wrong with a line's name, or empty. Names are signed and shown by providers, some of
-// whose schemes join fields with & and =, so characters that could end or start a field never get near a signature.
-func nameProblem(name string) string {
+// textProblem is the code of what is wrong with a text for people of at most so many characters, or empty. Such texts, names
+// of lines and reasons of refunds, are signed and shown by providers, some of whose schemes join fields with & and =, so
+// characters that could end or start a field never get near a signature.
+func textProblem(text string, most int) string {
 	switch {
-	case strings.TrimSpace(name) == "":
+	case strings.TrimSpace(text) == "":
 		return codeRequired
-	case utf8.RuneCountInString(name) > maxName:
+	case utf8.RuneCountInString(text) > most:
 		return codeTooLong
-	case strings.ContainsFunc(name, unsafeInName):
+	case strings.ContainsFunc(text, unsafeInText):
 		return codeCharacter
-	case holdsCardNumber(name):
+	case holdsCardNumber(text):
 		return codeCardNumber
 	}
 	return ""
 }
 
-// unsafeInName holds for control characters, format characters (bidirectional overrides, zero width), line separators and
+// unsafeInText holds for control characters, format characters (bidirectional overrides, zero width), line separators and
 // the marks of field-signed schemes.
-func unsafeInName(r rune) bool {
+func unsafeInText(r rune) bool {
 	return strings.ContainsRune("&=<>%", r) || r == utf8.RuneError ||
 		unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }

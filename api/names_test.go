@@ -10,14 +10,14 @@ func TestCardNumbersInNames(t *testing.T) {
 		"4111 1111 1111 1111", "4111-1111-1111-1111", "4111.1111.1111.1111", "4111_1111_1111_1111", "4111–1111–1111–1111", "停車費4111111111111111元",
 		"４１１１１１１１１１１１１１１１", "４１１１　１１１１　１１１１　１１１１", "1 4111 1111 1111 1111", "4111 1111 1111 1111 12",
 	} {
-		if nameProblem(name) != codeCardNumber {
+		if textProblem(name, maxName) != codeCardNumber {
 			t.Errorf("%s is not seen", name)
 		}
 	}
 	for _, name := range []string{
 		"停車費", "停車費 2017/06/13 10:30", "單號 4111111111111112", "411111111111", "4111  1111  1111  1111", "4111/1111/1111/1111", "41111111111111111111", "H60983881309263",
 	} {
-		if got := nameProblem(name); got != "" {
+		if got := textProblem(name, maxName); got != "" {
 			t.Errorf("%s: %s", name, got)
 		}
 	}

@@ -95,22 +95,25 @@ func TestEveryDocumentedAnswerIsSeen(t *testing.T) {
 			}
 		}
 	}
-	answering := func(replayed bool, word func(orders.Answers, *orders.Order) (int, []byte, error)) func(*kit) {
+	placed := func(replayed bool, word func(orders.Answers, *orders.Order) (int, []byte, error)) func(*kit) {
 		return func(k *kit) {
 			k.place = func(_ context.Context, c orders.Command, a orders.Answers) (orders.Answer, error) {
 				o := k.order(c)
-				status, body, err := word(a, &o)
-				return orders.Answer{Status: status, Body: body, Replayed: replayed}, err
+				return answering(replayed, word)(&o, a)
 			}
 		}
 	}
 	storing := func(err error) func(*kit) { return func(k *kit) { k.storeErr = err } }
 	drained := func(k *kit) {
-		k.config.RatePerSecond, k.config.Burst = 1, 1
-		k.build()
+		k.limit(1, 1)
 		k.get("/v1/events")
 	}
-	kept := func(k *kit) { k.keep("core") }
+	kept := func(k *kit) {
+		o := k.keep("core")
+		o.Refunds = []orders.Refund{{Attempt: "201706130000001601", Ordinal: 1, Amount: twd(k.t, "20"), State: orders.RefundDone, AskedAt: start, DecidedAt: start}}
+		k.books[o.No] = orders.Book{Order: *o}
+		k.actions = []orders.Action{{Name: "attempt", Possible: true, Until: start}, {Name: "refund", Why: "not_paid"}}
+	}
 	broken := errors.New("broken")
 	post := func(k *kit) *httptest.ResponseRecorder { return k.post(scenario) }
 	get := func(target string, headers ...string) func(*kit) *httptest.ResponseRecorder {
@@ -124,8 +127,8 @@ func TestEveryDocumentedAnswerIsSeen(t *testing.T) {
 	posting := "POST /v1/orders"
 	cases := []answerCase{
 		{posting, "201", nil, post},
-		{posting, "200", answering(true, orders.Answers.Created), post},
-		{posting, "202", answering(false, orders.Answers.Unknown), post},
+		{posting, "200", placed(true, orders.Answers.Created), post},
+		{posting, "202", placed(false, orders.Answers.Unknown), post},
 		{posting, "400", nil, func(k *kit) *httptest.ResponseRecorder { return k.post("{") }},
 		{posting, "401", nil, func(k *kit) *httptest.ResponseRecorder { return k.post(scenario, "Authorization", "") }},
 		{posting, "403", nil, func(k *kit) *httptest.ResponseRecorder {
@@ -134,13 +137,13 @@ func TestEveryDocumentedAnswerIsSeen(t *testing.T) {
 		{posting, "409", placing(orders.ErrInFlight), post},
 		{posting, "413", nil, func(k *kit) *httptest.ResponseRecorder { return k.post(strings.Repeat(" ", maxBody+1)) }},
 		{posting, "415", nil, func(k *kit) *httptest.ResponseRecorder { return k.post(scenario, "Content-Type", "text/plain") }},
-		{posting, "422", answering(false, orders.Answers.Declined), post},
+		{posting, "422", placed(false, orders.Answers.Declined), post},
 		{posting, "429", drained, post},
 		{posting, "500", placing(broken), post},
 		{posting, "503", placing(orders.ErrUnavailable), post},
 	}
-	for _, target := range []string{"/v1/orders?client_reference=2017061300000014", orderPath, orderPath + "/timeline", "/v1/events"} {
-		op := strings.Replace(strings.Split("GET "+target, "?")[0], "2017061300000016", "{no}", 1)
+	for _, target := range []string{"/v1/orders?client_reference=2017061300000014", orderPath, orderPath + "/timeline", orderPath + "/actions", someOrder("/v1/orders/{no}/refunds/{id}"), "/v1/events"} {
+		op := strings.NewReplacer("2017061300000016/", "{no}/", "201706130000001601R01", "{id}", "2017061300000016", "{no}").Replace(strings.Split("GET "+target, "?")[0])
 		cases = append(cases,
 			answerCase{op, "200", kept, get(target)},
 			answerCase{op, "401", nil, get(target, "Authorization", "")},
@@ -152,6 +155,43 @@ func TestEveryDocumentedAnswerIsSeen(t *testing.T) {
 			cases = append(cases, answerCase{op, "404", nil, get(target)})
 		}
 	}
+	changing := func(change func(*orders.Order, orders.Answers) (orders.Answer, error)) func(*kit) {
+		return func(k *kit) { kept(k); k.change = change }
+	}
+	failing := func(err error) func(*kit) {
+		return changing(func(*orders.Order, orders.Answers) (orders.Answer, error) { return orders.Answer{}, err })
+	}
+	for op, body := range map[string]string{"attempts": "{}", "cancel": "", "refunds": `{"reason":"重複開單"}`} {
+		target := orderPath + "/" + op
+		op = "POST /v1/orders/{no}/" + op
+		ask := func(body string, headers ...string) func(*kit) *httptest.ResponseRecorder {
+			return func(k *kit) *httptest.ResponseRecorder { return k.command(target, body, headers...) }
+		}
+		cases = append(cases,
+			answerCase{op, "400", kept, ask("{")},
+			answerCase{op, "401", kept, ask(body, "Authorization", "")},
+			answerCase{op, "404", nil, ask(body)},
+			answerCase{op, "409", failing(orders.ErrInFlight), ask(body)},
+			answerCase{op, "413", kept, ask(strings.Repeat(" ", maxBody+1))},
+			answerCase{op, "415", kept, ask("{}", "Content-Type", "text/plain")},
+			answerCase{op, "422", failing(orders.ErrKeyReused), ask(body)},
+			answerCase{op, "429", drained, ask(body)},
+			answerCase{op, "500", failing(broken), ask(body)},
+			answerCase{op, "503", failing(orders.ErrUnavailable), ask(body)},
+		)
+	}
+	attempt := func(k *kit) *httptest.ResponseRecorder { return k.command(orderPath+"/attempts", "{}") }
+	cancel := func(k *kit) *httptest.ResponseRecorder { return k.command(orderPath+"/cancel", "") }
+	cases = append(cases,
+		answerCase{"POST /v1/orders/{no}/attempts", "200", changing(answering(true, orders.Answers.Created)), attempt},
+		answerCase{"POST /v1/orders/{no}/attempts", "201", kept, attempt},
+		answerCase{"POST /v1/orders/{no}/attempts", "202", changing(answering(false, orders.Answers.Unknown)), attempt},
+		answerCase{"POST /v1/orders/{no}/cancel", "200", kept, cancel},
+		answerCase{"POST /v1/orders/{no}/cancel", "202", changing(answering(false, orders.Answers.Cancelled)), cancel},
+		answerCase{"POST /v1/orders/{no}/refunds", "202", kept, func(k *kit) *httptest.ResponseRecorder {
+			return k.command(orderPath+"/refunds", `{"reason":"重複開單"}`)
+		}},
+	)
 	panicking := func(k *kit) { k.deps.Directory = panicDirectory{}; k.build() }
 	cases = append(cases,
 		answerCase{"GET /v1/orders", "422", nil, get("/v1/orders")},
@@ -167,8 +207,7 @@ func TestEveryDocumentedAnswerIsSeen(t *testing.T) {
 	)
 	for _, r := range Routes() {
 		if r.Method == http.MethodGet {
-			path := strings.Replace(r.Path, "{no}", "2017061300000016", 1)
-			cases = append(cases, answerCase{"GET " + r.Path, "400", nil, get(path + "?nobody=asked")})
+			cases = append(cases, answerCase{"GET " + r.Path, "400", nil, get(someOrder(r.Path) + "?nobody=asked")})
 		}
 	}
 	seen := map[string]bool{}
@@ -198,14 +237,31 @@ func TestEveryDocumentedAnswerIsSeen(t *testing.T) {
 // panicDirectory panics: its interface is nil.
 type panicDirectory struct{ Directory }
 
-func TestExampleOfDescriptionIsAccepted(t *testing.T) {
+func TestExamplesOfDescriptionAreAccepted(t *testing.T) {
 	d, err := parseDescription()
 	if err != nil {
 		t.Fatal(err)
 	}
-	example := d.Paths["/v1/orders"]["post"].RequestBody.Content[mediaJSON].Example
-	if w := newKit(t).post(string(example)); w.Code != http.StatusCreated {
-		t.Fatalf("%d %s", w.Code, w.Body)
+	for path, want := range map[string]int{"/v1/orders": 201, "/v1/orders/{no}/attempts": 201, "/v1/orders/{no}/refunds": 202} {
+		k := newKit(t)
+		k.keep("core")
+		example := d.Paths[path]["post"].RequestBody.Content[mediaJSON].Example
+		if w := k.command(someOrder(path), string(example)); w.Code != want {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+// TestEveryWhyIsWorded: a code that the actions or the directory may give is explained where they are described.
+func TestEveryWhyIsWorded(t *testing.T) {
+	d := loadDocument(t)
+	for schema, path := range map[string]string{"ActionWhy": "/v1/orders/{no}/actions", "ProviderWhy": "/v1/providers"} {
+		text := d.Paths.Value(path).Get.Description
+		for _, code := range d.Components.Schemas[schema].Value.Enum {
+			if !regexp.MustCompile(`\b` + code.(string) + `\b`).MatchString(text) {
+				t.Errorf("%s: %s is not explained", path, code)
+			}
+		}
 	}
 }
 
@@ -215,6 +271,18 @@ func TestEventsAreAsDescribed(t *testing.T) {
 	types := []orders.EventType{
 		orders.EventCreated, orders.EventPending, orders.EventPaid, orders.EventFailed,
 		orders.EventCancelled, orders.EventExpired, orders.EventSurplus, orders.EventReview,
+		orders.EventRefunded, orders.EventRefundFailed, orders.EventCase,
+	}
+	o.CancelAsked = start
+	o.Surplus = []orders.Surplus{{Attempt: "201706130000001601", BillNo: "H60983881309263", Amount: twd(t, "20"), Refunded: twd(t, "20")}}
+	o.Refunds = []orders.Refund{
+		{Attempt: "201706130000001601", Ordinal: 1, BillNo: "H60983881309263", Amount: twd(t, "20"), State: orders.RefundDone, ProviderRefundNo: "7", AskedAt: start, DecidedAt: start},
+		{Attempt: "201706130000001601", Ordinal: 2, Amount: twd(t, "20"), State: orders.RefundFailed, Why: "not_carried_out", Reason: "x", AskedAt: start, DecidedAt: start},
+		{Attempt: "201706130000001601", Ordinal: 3, Amount: twd(t, "1"), State: orders.RefundUndecided, Reason: "x", AskedAt: start},
+	}
+	o.Cases = []orders.Case{
+		{Number: 1, Attempt: "201706130000001601", Kind: orders.CaseUnresolved, Detail: "x", OpenedAt: start},
+		{Number: 2, Attempt: "201706130000001601", Kind: orders.CaseRefundMismatch, Detail: "x", OpenedAt: start, ClosedAt: start},
 	}
 	o.Version = int64(len(types))
 	events, err := orders.RenderEvents(o, types, start)
@@ -237,7 +305,7 @@ func TestEventsAreAsDescribed(t *testing.T) {
 func TestDocsPageIsSelfContained(t *testing.T) {
 	k := newKit(t)
 	var err error
-	if k.handler, err = New(k.config, k.deps); err != nil {
+	if k.server, err = New(k.config, k.deps); err != nil {
 		t.Fatal(err)
 	}
 	w := k.do(http.MethodGet, "/docs", "")
@@ -247,7 +315,7 @@ func TestDocsPageIsSelfContained(t *testing.T) {
 			t.Errorf("%s %s is not on the page", r.Method, r.Path)
 		}
 	}
-	for _, want := range []string{"停車費", "H60983881309263", "bill_in_progress", "帳單已繳費", "order.surplus", "card_number", "openapi: 3.1.0"} {
+	for _, want := range []string{"停車費", "H60983881309263", "bill_in_progress", "帳單已繳費", "order.surplus", "card_number", "too_many_attempts", "partial_after_cut_off", "退款金額超過", "order.refund_failed", "16 to 255 visible", "openapi: 3.1.0"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not show %q", want)
 		}

@@ -33,21 +33,10 @@ var (
 	expiryForm    = regexp.MustCompile(`^([1-9][0-9]?m)?([1-9][0-9]{0,3}s)?$`)
 )
 
-func (s *server) placeOrder(r *request) (response, error) {
-	if err := r.mediaType(); err != nil {
-		return response{}, err
-	}
-	body, err := r.body()
+func (s *Server) placeOrder(r *request) (response, error) {
+	tree, err := r.tree(false)
 	if err != nil {
 		return response{}, err
-	}
-	if _, err := r.query(); err != nil {
-		return response{}, err
-	}
-	tree, err := parseJSON(body)
-	if err != nil {
-		e := asFormError(err)
-		return response{}, newProblem(problemMalformed, fieldError{e.at, e.code})
 	}
 	found := &report{}
 	cmd := s.readCommand(tree, r.caller, found)
@@ -64,35 +53,37 @@ func (s *server) placeOrder(r *request) (response, error) {
 	if len(found.invalid) > 0 {
 		return response{}, newProblem(problemField, found.invalid...)
 	}
-	cmd.Key = orders.KeyRef{ClientID: r.caller.id, Route: r.route.Method + " " + r.route.Path, Key: key}
+	cmd.Key = r.keyRef("", key)
 	return s.place(r, cmd)
 }
 
-func (s *server) place(r *request, cmd orders.Command) (response, error) {
+func (s *Server) place(r *request, cmd orders.Command) (response, error) {
 	ctx, cancel := context.WithTimeout(r.http.Context(), placeLimit)
 	defer cancel()
 	answer, err := s.deps.Orders.Place(ctx, cmd, answers{s.deps.CheckoutURL})
 	if err != nil {
 		return response{}, problemOf(err, r.caller.id, cmd.Lines)
 	}
-	r.orderNo = orderNoIn(answer.Body)
-	reply := response{status: answer.Status, body: answer.Body, mediaType: mediaJSON}
-	if answer.Status >= http.StatusBadRequest {
+	r.orderNo = textIn(answer.Body, "order_no")
+	return replyWith(answer), nil
+}
+
+// replyWith sends what is stored under the key, as it is. What was made before is not made again: a replay says 200.
+func replyWith(a orders.Answer) response {
+	reply := response{status: a.Status, body: a.Body, mediaType: mediaJSON, replayed: a.Replayed}
+	if a.Status >= http.StatusBadRequest {
 		reply.mediaType = mediaProblem
 	}
-	if answer.Replayed {
-		reply.replayed = true
-		if answer.Status == http.StatusCreated {
-			reply.status = http.StatusOK
-		}
+	if a.Replayed && a.Status == http.StatusCreated {
+		reply.status = http.StatusOK
 	}
-	return reply, nil
+	return reply
 }
 
 // readCommand reads the whole command and reports everything that is wrong with it. A command of which anything was
 // reported is incomplete.
-func (s *server) readCommand(tree node, by *caller, found *report) orders.Command {
-	o, ok := found.object(tree, "", "client_reference", "merchant", "payer", "provider", "methods", "amount", "settlement", "lines", "return_url", "expires_in")
+func (s *Server) readCommand(tree node, by *caller, found *report) orders.Command {
+	o, ok := found.object(tree, "", "client_reference", "merchant", "payer", "provider", "methods", "amount", "settlement", "lines", "return_url", "expires_in", "supersede")
 	if !ok {
 		return orders.Command{}
 	}
@@ -104,6 +95,7 @@ func (s *server) readCommand(tree node, by *caller, found *report) orders.Comman
 		Settlement:      o.optional("settlement", settlementOnly),
 		ReturnURL:       o.text("return_url", codeNotAllowed, func(s string) bool { return checkReturnURL(s, by.prefixes) == nil }),
 		ExpiresIn:       readExpiry(o),
+		Supersede:       o.flag("supersede"),
 	}
 	if payer, ok := o.child("payer", "member_id"); ok {
 		cmd.PayerMemberID = payer.text("member_id", codeFormat, memberForm.MatchString)
@@ -139,8 +131,8 @@ func readExpiry(o object) time.Duration {
 	return d
 }
 
-// readTotal reads the amount of the order.
-func (s *server) readTotal(o object) (money.Amount, bool) {
+// readTotal reads the amount of an order, or a part of it to pay back: something, and no more than an order may have.
+func (s *Server) readTotal(o object) (money.Amount, bool) {
 	child, ok := o.child("amount", "value", "currency")
 	if !ok {
 		return money.Amount{}, false
@@ -156,7 +148,7 @@ func (s *server) readTotal(o object) (money.Amount, bool) {
 }
 
 // readAmount reads an amount in major units from a JSON string.
-func (s *server) readAmount(o object, name string) (money.Amount, bool) {
+func (s *Server) readAmount(o object, name string) (money.Amount, bool) {
 	n, ok := o.required(name, kindString)
 	if !ok {
 		return money.Amount{}, false
@@ -169,7 +161,7 @@ func (s *server) readAmount(o object, name string) (money.Amount, bool) {
 }
 
 // readLines reads the bill lines. known says whether total can be compared with their sum.
-func (s *server) readLines(o object, total money.Amount, known bool) []orders.BillLine {
+func (s *Server) readLines(o object, total money.Amount, known bool) []orders.BillLine {
 	n, ok := o.required("lines", kindArray)
 	switch {
 	case !ok:
@@ -205,14 +197,14 @@ func (s *server) readLines(o object, total money.Amount, known bool) []orders.Bi
 }
 
 // readLine reads one bill line; ok says whether its subtotal is good to add up.
-func (s *server) readLine(r *report, n node, at string) (line orders.BillLine, ok bool) {
+func (s *Server) readLine(r *report, n node, at string) (line orders.BillLine, ok bool) {
 	o, ok := r.object(n, at, "bill_no", "name", "quantity", "unit_price", "subtotal")
 	if !ok {
 		return line, false
 	}
 	line.BillNo = o.text("bill_no", codeFormat, billNoForm.MatchString)
 	if name, ok := o.required("name", kindString); ok {
-		if code := nameProblem(name.text); code != "" {
+		if code := textProblem(name.text, maxName); code != "" {
 			r.field(at+"/name", code)
 		}
 		line.Name = name.text

@@ -24,11 +24,17 @@ const (
 	problemBillInProgress  = "bill_in_progress"
 	problemBillPaid        = "bill_paid"
 	problemNotPayable      = "not_payable"
+	problemTooManyAttempts = "too_many_attempts"
+	problemOutcomeUnknown  = "outcome_unknown"
+	problemNotRefundable   = "not_refundable"
+	problemUndecided       = "refund_undecided"
 	problemTooLarge        = "body_too_large"
 	problemMediaType       = "unsupported_media_type"
 	problemField           = "invalid_field"
 	problemKeyReused       = "key_reused"
 	problemDeclined        = "declined"
+	problemRefundExceeds   = "refund_exceeds"
+	problemRefundRefused   = "refund_refused"
 	problemRate            = "rate_limited"
 	problemInternal        = "internal"
 	problemStore           = "store_unavailable"
@@ -48,7 +54,7 @@ func words(code string) wording {
 	case problemMalformed:
 		return wording{400, "The request cannot be read as this API writes it. Correct what errors names; nothing was done.", "請求格式不正確，未執行任何動作。請依 errors 所列修正後再送。", 0}
 	case problemKeyMissing:
-		return wording{400, "The header Idempotency-Key is required. Choose a new key per order and keep it for retries.", "缺少 Idempotency-Key 標頭。請為每筆訂單產生新的鍵值，重試時沿用。", 0}
+		return wording{400, "The header Idempotency-Key is required. Choose a new key per command and keep it for retries.", "缺少 Idempotency-Key 標頭。請為每個指令產生新的鍵值，重試時沿用。", 0}
 	case problemKeyMalformed:
 		return wording{400, "Idempotency-Key must appear once, with 16 to 255 visible ASCII characters, bare or in double quotes.", "Idempotency-Key 須只出現一次，為 16 至 255 個可見 ASCII 字元，可加雙引號。", 0}
 	case problemUnauthenticated:
@@ -60,15 +66,23 @@ func words(code string) wording {
 	case problemMethod:
 		return wording{405, "This address does not take this method. The header Allow lists those it takes.", "此網址不支援該方法，請參考 Allow 標頭。", 0}
 	case problemInFlight:
-		return wording{409, "The same request is being worked on. Send it again, unchanged, after Retry-After.", "相同請求處理中。請於 Retry-After 秒後以相同內容重送。", 1}
+		return wording{409, "The same request, or another one for this order, is being worked on. Send it again, unchanged, after Retry-After.", "相同請求或此訂單的另一請求處理中。請於 Retry-After 秒後以相同內容重送。", 1}
 	case problemReferenceUsed:
 		return wording{409, "This client_reference belongs to another order of this client. Look it up by client_reference, or use a new one.", "此 client_reference 已用於另一筆訂單。請以其查詢，或改用新的編號。", 0}
 	case problemBillInProgress:
-		return wording{409, "A bill is being paid in another order. Wait until that order has ended, or leave the bill out.", "帳單正由另一筆訂單繳費中。請待該訂單結束，或移除該帳單。", 0}
+		return wording{409, "A bill is being paid in another order. Wait until that order has ended or leave the bill out; from an order of your own, supersede: true takes it if the provider says that it is unpaid. With Retry-After the provider could not tell now: send the same request again then.", "帳單正由另一筆訂單繳費中。請待該訂單結束，或移除該帳單；若為貴方訂單，可用 supersede: true 於業者確認未付款後取代。附有 Retry-After 時，表示業者目前無法確認，請於該秒數後以相同內容重送。", 0}
 	case problemBillPaid:
 		return wording{409, "A bill has been paid already. Leave it out; do not ask the citizen to pay again.", "帳單已繳費。請移除該帳單，勿讓民眾重複繳費。", 0}
 	case problemNotPayable:
-		return wording{409, "The order of this request has ended or waits for an outcome. Look it up by client_reference; place a new order under a new key.", "此請求的訂單已結束或結果待確認。請以 client_reference 查詢，並以新的鍵值另建訂單。", 0}
+		return wording{409, "The order has ended, is frozen or is being cancelled, or a bill of it is in another order: nothing was done. Ask for the order first; place a new one, under a new key, only for bills that are not paid.", "訂單已結束、凍結或取消中，或其帳單已在另一筆訂單，未執行任何動作。請先查詢訂單，僅就未繳費的帳單以新的鍵值另建訂單。", 0}
+	case problemTooManyAttempts:
+		return wording{409, "The order has had its 99 attempts, and their numbers end there. Cancel it, then place a new order for its bills.", "此訂單的付款嘗試已達上限 99 次。請取消此訂單，再就其帳單另建訂單。", 0}
+	case problemOutcomeUnknown:
+		return wording{409, "Nobody knows yet whether money moved for this order, so the citizen must not be asked to pay again. Ask for the order until doubt is false; if it is still open then, send the same request again.", "此訂單是否已扣款尚未確定，勿讓民眾重複付款。請查詢訂單直到 doubt 為 false；屆時若仍為 open，再以相同內容重送。", 5}
+	case problemNotRefundable:
+		return wording{409, "There is nothing to pay back: the order is not paid, or all of it is paid back already or on its way. Look at the actions of the order for what is left.", "沒有可退的款項：訂單未付款，或已全數退款、退款中。請查詢訂單的 actions 確認餘額。", 0}
+	case problemUndecided:
+		return wording{409, "Another refund of the same payment is not decided yet, and only one may be. Ask for that refund; once it is decided, send the same request again.", "同一筆付款的另一退款尚未確定，同時只能有一筆。請查詢該退款，待其確定後以相同內容重送。", 5}
 	case problemTooLarge:
 		return wording{413, "The body is larger than 64 KiB. Send fewer lines.", "內容超過 64 KiB。請減少明細筆數。", 0}
 	case problemMediaType:
@@ -76,9 +90,13 @@ func words(code string) wording {
 	case problemField:
 		return wording{422, "Some fields cannot be accepted. errors names all of them; nothing was done.", "部分欄位不符規定，errors 列出全部欄位，未執行任何動作。", 0}
 	case problemKeyReused:
-		return wording{422, "This Idempotency-Key was used for another command. Use a new key for a new order.", "此 Idempotency-Key 已用於不同內容的請求。新訂單請使用新的鍵值。", 0}
+		return wording{422, "This Idempotency-Key was used for another command. Use a new key for a new command.", "此 Idempotency-Key 已用於不同內容的請求。新的指令請使用新的鍵值。", 0}
 	case problemDeclined:
-		return wording{422, "The provider declined to take this order. No money has moved. Its bills are free again at its expires_at; then place a new order, perhaps with another provider.", "支付業者拒絕此訂單，未發生扣款。帳單於 expires_at 釋出後，請另建訂單，或改選其他業者。", 0}
+		return wording{422, "The provider declined to take this order. No money has moved. The order is still open: choose another provider at once with POST /v1/orders/{no}/attempts, or cancel the order to free its bills.", "支付業者拒絕此訂單，未發生扣款。訂單仍可付款：請立即以 POST /v1/orders/{no}/attempts 改選其他業者，或取消訂單以釋出帳單。", 0}
+	case problemRefundExceeds:
+		return wording{422, "More is asked for than is left to pay back; nothing was done. Ask for at most the max that the actions of the order tell.", "退款金額超過可退餘額，未執行任何動作。請依訂單 actions 所列 max 以內的金額申請。", 0}
+	case problemRefundRefused:
+		return wording{422, "A rule of the provider forbids this refund; errors names the rule, and nothing was done. Look at the actions of the order for what is possible, and until or from when.", "依支付業者規則無法辦理此退款，errors 列出該規則，未執行任何動作。請查詢訂單的 actions，了解可辦理的項目與期限。", 0}
 	case problemRate:
 		return wording{429, "Too many requests from this client. Send again after Retry-After.", "請求過於頻繁。請於 Retry-After 秒後再試。", 1}
 	case problemStore:
@@ -127,6 +145,7 @@ func problemOf(err error, clientID string, lines []orders.BillLine) *problem {
 	var bill *orders.BillError
 	var account *orders.NoAccountError
 	var field *orders.FieldError
+	var refused *orders.RefusedError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -137,6 +156,10 @@ func problemOf(err error, clientID string, lines []orders.BillLine) *problem {
 		p.retryAfter = max(wholeSeconds(account.RetryAfter), p.retryAfter)
 	case errors.As(err, &field):
 		p = newProblem(problemField, fieldError{field.Field, field.Code})
+	case errors.As(err, &refused):
+		p = newProblem(problemRefundRefused, fieldError{"", refused.Code})
+		p.retryAfter = wholeSeconds(refused.RetryAfter)
+		return p
 	case errors.Is(err, orders.ErrNotFound):
 		return newProblem(problemNotFound)
 	case errors.Is(err, orders.ErrInFlight):
@@ -147,6 +170,14 @@ func problemOf(err error, clientID string, lines []orders.BillLine) *problem {
 		return newProblem(problemReferenceUsed, fieldError{"/client_reference", problemReferenceUsed})
 	case errors.Is(err, orders.ErrNotPayable):
 		return newProblem(problemNotPayable)
+	case errors.Is(err, orders.ErrTooManyAttempts):
+		return newProblem(problemTooManyAttempts)
+	case errors.Is(err, orders.ErrNotRefundable):
+		return newProblem(problemNotRefundable)
+	case errors.Is(err, orders.ErrRefundUndecided):
+		return newProblem(problemUndecided)
+	case errors.Is(err, orders.ErrRefundExceeds):
+		return newProblem(problemRefundExceeds, fieldError{"/amount/value", problemRefundExceeds})
 	case errors.Is(err, orders.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		p = newProblem(problemStore)
 	default:
@@ -169,6 +200,7 @@ func billProblem(b *orders.BillError, clientID string, lines []orders.BillLine) 
 		}
 	}
 	p := newProblem(code, errs...)
+	p.retryAfter = wholeSeconds(b.RetryAfter)
 	if b.Client == clientID {
 		p.OrderNo = b.Holder
 	}

@@ -121,6 +121,12 @@ func (o object) optional(name, missing string) string {
 	return n.text
 }
 
+// flag is an optional boolean; missing it is false.
+func (o object) flag(name string) bool {
+	n, ok := o.find(name)
+	return ok && o.r.is(n, o.at+"/"+name, kindBool) && n.text == "true"
+}
+
 // words is an optional list of distinct strings that match.
 func (o object) words(name string, matches func(string) bool) []string {
 	n, ok := o.find(name)

@@ -18,19 +18,24 @@ type Route struct {
 	Auth   Auth
 	Query  []string // the query parameters it takes, each at most once
 
-	handle func(*server, *request) (response, error)
+	handle func(*Server, *request) (response, error)
 }
 
 // Routes is the table of everything that is served.
 func Routes() []Route {
 	return []Route{
-		{http.MethodPost, "/v1/orders", AuthClient, nil, (*server).placeOrder},
-		{http.MethodGet, "/v1/orders", AuthClient, []string{"client_reference"}, (*server).findOrder},
-		{http.MethodGet, "/v1/orders/{no}", AuthClient, nil, (*server).getOrder},
-		{http.MethodGet, "/v1/orders/{no}/timeline", AuthClient, nil, (*server).getTimeline},
-		{http.MethodGet, "/v1/providers", AuthClient, []string{"amount", "merchant"}, (*server).listProviders},
-		{http.MethodGet, "/v1/events", AuthClient, []string{"after", "limit"}, (*server).listEvents},
-		{http.MethodGet, "/v1/openapi.yaml", AuthPublic, nil, (*server).getDescription},
-		{http.MethodGet, "/docs", AuthPublic, nil, (*server).getDocs},
+		{http.MethodPost, "/v1/orders", AuthClient, nil, (*Server).placeOrder},
+		{http.MethodGet, "/v1/orders", AuthClient, []string{"client_reference"}, (*Server).findOrder},
+		{http.MethodGet, "/v1/orders/{no}", AuthClient, nil, (*Server).getOrder},
+		{http.MethodGet, "/v1/orders/{no}/timeline", AuthClient, nil, (*Server).getTimeline},
+		{http.MethodPost, "/v1/orders/{no}/attempts", AuthClient, nil, (*Server).addAttempt},
+		{http.MethodPost, "/v1/orders/{no}/cancel", AuthClient, nil, (*Server).cancelOrder},
+		{http.MethodPost, "/v1/orders/{no}/refunds", AuthClient, nil, (*Server).askRefund},
+		{http.MethodGet, "/v1/orders/{no}/refunds/{id}", AuthClient, nil, (*Server).getRefund},
+		{http.MethodGet, "/v1/orders/{no}/actions", AuthClient, nil, (*Server).listActions},
+		{http.MethodGet, "/v1/providers", AuthClient, []string{"amount", "merchant"}, (*Server).listProviders},
+		{http.MethodGet, "/v1/events", AuthClient, []string{"after", "limit"}, (*Server).listEvents},
+		{http.MethodGet, "/v1/openapi.yaml", AuthPublic, nil, (*Server).getDescription},
+		{http.MethodGet, "/docs", AuthPublic, nil, (*Server).getDocs},
 	}
 }

@@ -51,6 +51,51 @@ type Config struct {
 	Clients   []Client   `yaml:"clients"`
 	Merchants []Merchant `yaml:"merchants"`
 	Accounts  []Account  `yaml:"accounts"`
+	// Routes say which accounts an order gets whose client names no provider, and in which order the accounts of a named
+	// one are tried. The first that fits the merchant decides; without one the accounts stand in the order of this file.
+	Routes []Route `yaml:"routes"`
+	// Calendar are the maintenance windows that are known beforehand; operators set others at run time.
+	Calendar []Window `yaml:"calendar"`
+}
+
+// Route is a rule for choosing accounts. What is wrong with it, its Check says.
+type Route struct {
+	Name      string   `yaml:"name"`
+	Merchants []string `yaml:"merchants"` // codes; empty: all
+	// Exactly one of the two: a list in order of preference, or shares of the orders, which add up to 100.
+	Accounts []string `yaml:"accounts"`
+	Split    []Share  `yaml:"split"`
+}
+
+// Share is a part of the orders, in percent.
+type Share struct {
+	Account string `yaml:"account"`
+	Percent int    `yaml:"percent"`
+}
+
+// Window is a time in which nobody is sent to an account, a provider or for a merchant. What is wrong with it, its Check
+// says.
+type Window struct {
+	ID    string `yaml:"id"`
+	Scope string `yaml:"scope"` // account, provider or merchant
+	Name  string `yaml:"name"`  // of it
+	// Either a time of each day in Taipei, or once from start to end (RFC 3339); without an end until further notice.
+	Daily  *Daily `yaml:"daily"`
+	Start  string `yaml:"start"`
+	End    string `yaml:"end"`
+	Ramp   string `yaml:"ramp"` // after its end: for so long traffic comes back by and by, such as 10m; empty: at once
+	Reason string `yaml:"reason"`
+
+	StartAt time.Time     `yaml:"-"`
+	EndAt   time.Time     `yaml:"-"`
+	RampFor time.Duration `yaml:"-"`
+}
+
+// Daily is a time of each day, "HH:MM" in Taipei; it may pass midnight.
+type Daily struct {
+	From     string   `yaml:"from"`
+	To       string   `yaml:"to"`
+	Weekdays []string `yaml:"weekdays"` // mon to sun, of its beginning; empty: every day
 }
 
 // Listen are the addresses to listen on, host:port.
@@ -81,6 +126,9 @@ type Client struct {
 	// ReturnPrefixes are the URLs under which its return_url must lie: origin and path.
 	ReturnPrefixes []string `yaml:"return_prefixes"`
 	Webhook        *Webhook `yaml:"webhook"` // nil: it only reads its feed
+	// RatePerSecond and Burst limit its requests, on all replicas together; zero: 100, and twice the rate.
+	RatePerSecond int `yaml:"rate_per_second"`
+	Burst         int `yaml:"burst"`
 }
 
 // ClientKey is one of a client's API keys, "gk_<id>_<secret>". Only a digest of the

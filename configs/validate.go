@@ -138,6 +138,34 @@ func (v *validator) config(c *Config) {
 	v.merchants(c)
 	v.accounts(c)
 	v.clients(c)
+	v.calendar(c)
+}
+
+// calendar reads the times of windows. What they mean together, a Check says.
+func (v *validator) calendar(c *Config) {
+	for i := range c.Calendar {
+		w, at := &c.Calendar[i], fmt.Sprintf("calendar[%d]", i)
+		w.StartAt = v.instant(at+".start", w.Start)
+		w.EndAt = v.instant(at+".end", w.End)
+		if w.Ramp == "" {
+			continue
+		}
+		var err error
+		if w.RampFor, err = time.ParseDuration(w.Ramp); err != nil || w.RampFor < 0 || w.RampFor > 24*time.Hour {
+			v.add(at+".ramp", "want a time such as 10m, up to 24h")
+		}
+	}
+}
+
+func (v *validator) instant(at, text string) time.Time {
+	if text == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		v.add(at, "want a time such as 2027-01-01T00:00:00+08:00")
+	}
+	return t
 }
 
 func (v *validator) listen(c *Config) {
@@ -369,6 +397,12 @@ func (v *validator) clients(c *Config) {
 			if c.Environment == Production && !strings.HasPrefix(p, "https://") {
 				v.add(fmt.Sprintf("%s.return_prefixes[%d]", at, j), "production needs https")
 			}
+		}
+		if cl.RatePerSecond < 0 || cl.RatePerSecond > 10000 {
+			v.add(at+".rate_per_second", "want a number up to 10000")
+		}
+		if cl.Burst < 0 || cl.Burst > 100000 {
+			v.add(at+".burst", "want a number up to 100000")
 		}
 		if cl.Webhook != nil {
 			v.webhook(at+".webhook", cl.Webhook, c.Environment)

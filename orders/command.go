@@ -24,6 +24,65 @@ type Command struct {
 	Lines           []BillLine
 	ReturnURL       string
 	ExpiresIn       time.Duration
+	// Supersede takes the bills from an order of the same client that is in progress, if its provider says now that it is
+	// not paid.
+	Supersede bool
+}
+
+// AttemptCommand asks for another way to pay an order: the citizen went back.
+type AttemptCommand struct {
+	Key       KeyRef
+	Order     OrderNo
+	Providers []string // in order of wish; empty: as before
+	Methods   []string // empty: as before
+}
+
+// CancelCommand asks to cancel an order.
+type CancelCommand struct {
+	Key   KeyRef
+	Order OrderNo
+}
+
+// RefundCommand asks to pay back.
+type RefundCommand struct {
+	Key       KeyRef
+	Order     OrderNo
+	SurplusID string       // empty: a part of what the order needed
+	Amount    money.Amount // the zero value: all that is left
+	Reason    string
+}
+
+// Fingerprint identifies the meaning of the command, as that of Command does.
+func (c *AttemptCommand) Fingerprint() ([32]byte, error) {
+	return fingerprint(c.Order, append([]string{}, c.Providers...), append([]string{}, c.Methods...))
+}
+
+// Fingerprint identifies the meaning of the command, as that of Command does.
+func (c *CancelCommand) Fingerprint() ([32]byte, error) { return fingerprint(c.Order) }
+
+// Fingerprint identifies the meaning of the command, as that of Command does.
+func (c *RefundCommand) Fingerprint() ([32]byte, error) {
+	return fingerprint(c.Order, c.SurplusID, c.Amount.String(), c.Reason)
+}
+
+func fingerprint(parts ...any) ([32]byte, error) {
+	text, err := json.Marshal(parts)
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("orders: fingerprint: %w", err)
+	}
+	return sha256.Sum256(text), nil
+}
+
+// Action is something that may be asked for about an order, and whether it may be now.
+type Action struct {
+	Name      string // attempt, cancel, refund
+	Possible  bool
+	Why       string    // when it is not possible: a code, such as not_paid or below_minimum
+	Until     time.Time // until when it is possible, or from when on it may be; zero: not known
+	AttemptNo AttemptNo
+	SurplusID string       // for a refund of surplus
+	Max       money.Amount // of a refund; the zero value: no refund
+	Min       money.Amount // of a refund at this provider; the zero value: none
 }
 
 // Fingerprint identifies the meaning of the command: two requests under one
@@ -64,6 +123,10 @@ type Answers interface {
 	Declined(o *Order) (status int, body []byte, err error)
 	// Conflict: the order was cancelled because its bills went to another.
 	Conflict(o *Order, b *BillError) (status int, body []byte, err error)
+	// Cancelled: it is, or will be when a doubt is decided (CancelAsked).
+	Cancelled(o *Order) (status int, body []byte, err error)
+	// Refunding: a refund was asked for and is undecided.
+	Refunding(o *Order, r *Refund) (status int, body []byte, err error)
 }
 
 // Answer is what a request gets, now and whenever it is repeated.
@@ -95,6 +158,15 @@ type NoAccountError struct {
 
 // Error tells why.
 func (e *NoAccountError) Error() string { return "orders: no account available: " + e.Why }
+
+// RefusedError says that something cannot be asked for now, by a rule of the provider's.
+type RefusedError struct {
+	Code       string // such as refund_window_over, below_minimum, partial_not_offered
+	RetryAfter time.Duration
+}
+
+// Error names the rule.
+func (e *RefusedError) Error() string { return "orders: refused: " + e.Code }
 
 // FieldError says that a field of the command cannot be served, such as an unknown provider.
 type FieldError struct{ Field, Code, Detail string }

@@ -54,6 +54,7 @@ var commandChanges = map[string]func(*orders.Command){
 	"Lines.UnitPrice":    func(c *orders.Command) { c.Lines[0].UnitPrice = twd(10) },
 	"Lines.Subtotal":     func(c *orders.Command) { c.Lines[0].Subtotal = twd(10) },
 	"ReturnURL":          func(c *orders.Command) { c.ReturnURL += "?" },
+	"Supersede":          func(c *orders.Command) { c.Supersede = true },
 	"ExpiresIn":          func(c *orders.Command) { c.ExpiresIn++ },
 	"Key, another route": func(c *orders.Command) { c.Key.Route = "POST /v1/other" },
 	"Key, other client":  func(c *orders.Command) { c.Key.ClientID = "other" },

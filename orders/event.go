@@ -19,6 +19,10 @@ const (
 	EventExpired   EventType = "order.expired"
 	EventSurplus   EventType = "order.surplus" // money that its bill did not need
 	EventReview    EventType = "order.review"  // frozen until a person decides
+
+	EventRefunded     EventType = "order.refunded"      // a refund was carried out
+	EventRefundFailed EventType = "order.refund_failed" // a refund was not and will not be carried out
+	EventCase         EventType = "order.case"          // a question for a person was opened
 )
 
 // Event is a numbered fact about an order. Its body is rendered once, stored, and
@@ -88,6 +92,9 @@ type Document struct {
 	Lines           []LineDocument    `json:"lines"`
 	Surplus         []SurplusDocument `json:"surplus"`
 	Attempts        []AttemptDocument `json:"attempts"`
+	Refunds         []RefundDocument  `json:"refunds"`
+	Cases           []CaseDocument    `json:"cases"`
+	CancelAsked     bool              `json:"cancel_asked"`
 	CreatedAt       string            `json:"created_at"`
 	ExpiresAt       string            `json:"expires_at"`
 }
@@ -116,9 +123,34 @@ type SurplusDocument struct {
 	Refunded  string    `json:"refunded"`
 }
 
+// RefundDocument is money paid back or to be paid back, in the order's currency.
+type RefundDocument struct {
+	ID               string      `json:"id"`
+	AttemptNo        AttemptNo   `json:"attempt_no"`
+	SurplusID        *string     `json:"surplus_id"` // null: of the order itself
+	Amount           string      `json:"amount"`
+	Status           RefundState `json:"status"`
+	Why              *string     `json:"why"` // of a failed one: the provider's code, or a rule
+	Reason           string      `json:"reason"`
+	ProviderRefundNo *string     `json:"provider_refund_no"`
+	CreatedAt        string      `json:"created_at"`
+	DecidedAt        *string     `json:"decided_at"`
+}
+
+// CaseDocument is a question for a person.
+type CaseDocument struct {
+	ID        string    `json:"id"`
+	Kind      CaseKind  `json:"kind"`
+	AttemptNo AttemptNo `json:"attempt_no"`
+	Detail    string    `json:"detail"`
+	OpenedAt  string    `json:"opened_at"`
+	ClosedAt  *string   `json:"closed_at"`
+}
+
 // AttemptDocument is one try to pay.
 type AttemptDocument struct {
 	AttemptNo       AttemptNo `json:"attempt_no"`
+	Provider        string    `json:"provider"`
 	Account         string    `json:"account"`
 	Status          string    `json:"status"`
 	ProviderTradeNo *string   `json:"provider_trade_no"`
@@ -136,8 +168,9 @@ func (o *Order) Document(checkoutURL string) Document {
 		Amount:   AmountDocument{o.Amount.Value(), string(o.Amount.Currency())},
 		Fee:      AmountDocument{o.Fee.Value(), string(o.Fee.Currency())},
 		Total:    AmountDocument{o.Total.Value(), string(o.Total.Currency())},
-		Provider: o.Provider, Account: o.Current().Account, AttemptNo: o.Current().No,
+		Provider: o.Current().Provider, Account: o.Current().Account, AttemptNo: o.Current().No,
 		Lines: []LineDocument{}, Surplus: []SurplusDocument{}, Attempts: []AttemptDocument{},
+		Refunds: []RefundDocument{}, Cases: []CaseDocument{}, CancelAsked: !o.CancelAsked.IsZero(),
 		CreatedAt: stamp(o.CreatedAt), ExpiresAt: stamp(o.ExpiresAt),
 	}
 	if a := o.Current(); checkoutURL != "" && !a.Abandoned && !a.State.Ended() {
@@ -153,11 +186,21 @@ func (o *Order) Document(checkoutURL string) Document {
 		d.Surplus = append(d.Surplus, SurplusDocument{s.ID(), s.Attempt, s.BillNo, s.Amount.Value(), s.Refunded.Value()})
 	}
 	for _, a := range o.Attempts {
-		ad := AttemptDocument{AttemptNo: a.No, Account: a.Account, Status: a.State.String(), ProviderTradeNo: some(a.ProviderTradeNo), Method: some(a.Method)}
+		ad := AttemptDocument{AttemptNo: a.No, Provider: a.Provider, Account: a.Account, Status: a.State.String(), ProviderTradeNo: some(a.ProviderTradeNo), Method: some(a.Method)}
 		if !a.PaidAt.IsZero() {
 			ad.PaidAt = some(stamp(a.PaidAt))
 		}
 		d.Attempts = append(d.Attempts, ad)
+	}
+	for i := range o.Refunds {
+		d.Refunds = append(d.Refunds, o.Refunds[i].Document())
+	}
+	for _, c := range o.Cases {
+		cd := CaseDocument{ID: c.ID(o.No), Kind: c.Kind, AttemptNo: c.Attempt, Detail: c.Detail, OpenedAt: stamp(c.OpenedAt)}
+		if !c.ClosedAt.IsZero() {
+			cd.ClosedAt = some(stamp(c.ClosedAt))
+		}
+		d.Cases = append(d.Cases, cd)
 	}
 	return d
 }

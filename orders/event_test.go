@@ -27,9 +27,9 @@ const paidDocument = `{"order_no":"2017061300000016","client_reference":"2017061
 	`{"bill_no":"H61283631217536","name":"停車費","quantity":1,"unit_price":"20","subtotal":"20"}],` +
 	`"surplus":[{"id":"201706130000001602-H60983881309263","attempt_no":"201706130000001602","bill_no":"H60983881309263","amount":"20","refunded":"0"},` +
 	`{"id":"201706130000001602-H61283631217536","attempt_no":"201706130000001602","bill_no":"H61283631217536","amount":"20","refunded":"0"}],` +
-	`"attempts":[{"attempt_no":"201706130000001601","account":"bravobank-main","status":"paid","provider_trade_no":"T201706130000001601","method":"deposit_account","paid_at":"2017-06-13T09:01:00+08:00"},` +
-	`{"attempt_no":"201706130000001602","account":"bravobank-main","status":"paid","provider_trade_no":"T201706130000001602","method":"deposit_account","paid_at":"2017-06-13T01:02:03+08:00"}],` +
-	`"created_at":"2017-06-13T09:00:00+08:00","expires_at":"2017-06-13T09:10:00+08:00"}`
+	`"attempts":[{"attempt_no":"201706130000001601","provider":"bravobank","account":"bravobank-main","status":"paid","provider_trade_no":"T201706130000001601","method":"deposit_account","paid_at":"2017-06-13T09:01:00+08:00"},` +
+	`{"attempt_no":"201706130000001602","provider":"bravobank","account":"bravobank-main","status":"paid","provider_trade_no":"T201706130000001602","method":"deposit_account","paid_at":"2017-06-13T01:02:03+08:00"}],` +
+	`"refunds":[],"cases":[],"cancel_asked":false,"created_at":"2017-06-13T09:00:00+08:00","expires_at":"2017-06-13T09:10:00+08:00"}`
 
 func TestDocumentGolden(t *testing.T) {
 	o := paidTwice()

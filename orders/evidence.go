@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sort"
+	"strconv"
 	"time"
 
 	"pay.taipei/gateway/money"
@@ -38,6 +39,9 @@ func PurposeBeforePaid(evidence string) Purpose { return Purpose("before_paid " 
 // PurposeDoubt asks what became of a call.
 func PurposeDoubt(c *Call) Purpose { return Purpose(fmt.Sprintf("doubt %s %d", c.Op, c.Ordinal)) }
 
+// PurposeRefund asks how far a refund is that the provider has taken.
+func PurposeRefund(r *Refund) Purpose { return Purpose(fmt.Sprintf("refund %d", r.Ordinal)) }
+
 // HintSpacing is how often messages that prove nothing may cause a query of one attempt.
 const HintSpacing = time.Minute
 
@@ -51,6 +55,7 @@ type Evidence struct {
 	Fact       *Fact  // nil: a hint, which carries no state and no amount
 	NeedsQuery bool   // a paid fact that may not stand alone
 	Ask        bool   // the provider is to be asked, whatever the fact makes of the attempt
+	Settled    bool   // asked so long after the attempt's last refund was sent that one the provider does not list will not come any more
 	ReceivedAt time.Time
 	Raw        Raw
 }
@@ -71,6 +76,8 @@ type Fact struct {
 	Method          string
 	PaidAt          time.Time
 	ProviderTradeNo string
+	Refunds         []RefundFact
+	RefundsComplete bool // Refunds are all of this attempt
 	Refs            map[string]string
 }
 
@@ -96,6 +103,13 @@ func (e *Evidence) Digest() [sha256.Size]byte {
 		put(f.State.String(), amount, f.PayeeMemberID, f.Environment, f.Method, f.ProviderTradeNo)
 		if !f.PaidAt.IsZero() {
 			put(f.PaidAt.UTC().Format(time.RFC3339))
+		}
+		if len(f.Refunds) > 0 || f.RefundsComplete || e.Settled {
+			h.Write([]byte{255, 255, 255, 255, 255, 255, 255, 255}) // no text is that long: what follows is no name of a reference
+			put(strconv.Itoa(len(f.Refunds)), strconv.FormatBool(f.RefundsComplete), strconv.FormatBool(e.Settled))
+			for _, r := range f.Refunds {
+				put(r.ID, r.ProviderRefundNo, r.Amount.String(), string(r.State))
+			}
 		}
 		names := make([]string, 0, len(f.Refs))
 		for name := range f.Refs {

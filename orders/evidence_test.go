@@ -68,6 +68,12 @@ var meaning = map[string]func(*orders.Evidence){
 	"Fact.Method":          func(e *orders.Evidence) { e.Fact.Method = "credit_card" },
 	"Fact.PaidAt":          func(e *orders.Evidence) { e.Fact.PaidAt = e.Fact.PaidAt.Add(time.Second) },
 	"Fact.ProviderTradeNo": func(e *orders.Evidence) { e.Fact.ProviderTradeNo = "T2" },
+	"Settled":              func(e *orders.Evidence) { e.Settled = true },
+	"Fact.Refunds": func(e *orders.Evidence) {
+		e.Fact.Refunds = []orders.RefundFact{{ID: "1", ProviderRefundNo: "2", Amount: twd(3), State: orders.RefundDone}}
+	},
+	"Fact.Refunds, none":   func(e *orders.Evidence) { e.Fact.RefundsComplete, e.Settled = true, true },
+	"Fact.RefundsComplete": func(e *orders.Evidence) { e.Fact.RefundsComplete = true },
 	"Fact.Refs":            func(e *orders.Evidence) { e.Fact.Refs = map[string]string{"transactionId": "1"} },
 }
 
@@ -120,8 +126,14 @@ func TestDigestKeepsFieldsApart(t *testing.T) {
 		"paid time and ref": {
 			fact(orders.Fact{PaidAt: noon}), fact(orders.Fact{Refs: map[string]string{noon.Format(time.RFC3339): ""}}),
 		},
-		"trade no and ref":           {fact(orders.Fact{ProviderTradeNo: "a"}), fact(orders.Fact{Refs: map[string]string{"a": ""}})},
-		"no amount and no currency":  {fact(orders.Fact{}), fact(orders.Fact{Amount: &zero})},
+		"trade no and ref":          {fact(orders.Fact{ProviderTradeNo: "a"}), fact(orders.Fact{Refs: map[string]string{"a": ""}})},
+		"no amount and no currency": {fact(orders.Fact{}), fact(orders.Fact{Amount: &zero})},
+		"a refund's fields": {
+			fact(orders.Fact{Refunds: []orders.RefundFact{{ID: "ab", ProviderRefundNo: "c"}}}), fact(orders.Fact{Refunds: []orders.RefundFact{{ID: "a", ProviderRefundNo: "bc"}}}),
+		},
+		"refunds and refs": {
+			fact(orders.Fact{RefundsComplete: true}), fact(orders.Fact{Refs: map[string]string{"0": "true", "false": ""}}),
+		},
 		"no currency and no dollars": {fact(orders.Fact{Amount: &zero}), fact(orders.Fact{Amount: &nothing})},
 	} {
 		if pair[0].Digest() == pair[1].Digest() {
@@ -141,7 +153,14 @@ func drawEvidence(t *rapid.T, name string) orders.Evidence {
 			State:         rapid.SampledFrom([]orders.AttemptState{orders.AttemptPending, orders.AttemptPaid}).Draw(t, name+"state"),
 			PayeeMemberID: short.Draw(t, name+"payee"), Environment: short.Draw(t, name+"environment"),
 			Method: short.Draw(t, name+"method"), ProviderTradeNo: short.Draw(t, name+"trade"),
-			Refs: rapid.MapOfN(short, short, 0, 2).Draw(t, name+"refs"),
+			Refs: rapid.MapOfN(short, short, 0, 2).Draw(t, name+"refs"), RefundsComplete: rapid.Bool().Draw(t, name+"complete"),
+		}
+		e.Settled = rapid.Bool().Draw(t, name+"settled")
+		for range rapid.IntRange(0, 2).Draw(t, name+"refunds") {
+			e.Fact.Refunds = append(e.Fact.Refunds, orders.RefundFact{
+				ID: short.Draw(t, name+"refund"), ProviderRefundNo: short.Draw(t, name+"number"), Amount: twd(int64(rapid.IntRange(0, 1).Draw(t, name+"amount"))),
+				State: orders.RefundState(short.Draw(t, name+"refund state")),
+			})
 		}
 	}
 	return e

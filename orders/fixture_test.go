@@ -115,6 +115,8 @@ func deepCopy(b orders.Book) orders.Book {
 	b.Order.Lines = slices.Clone(b.Order.Lines)
 	b.Order.Surplus = slices.Clone(b.Order.Surplus)
 	b.Order.Calls = slices.Clone(b.Order.Calls)
+	b.Order.Refunds = slices.Clone(b.Order.Refunds)
+	b.Order.Cases = slices.Clone(b.Order.Cases)
 	b.Order.Attempts = slices.Clone(b.Order.Attempts)
 	for i := range b.Order.Attempts {
 		b.Order.Attempts[i].Refs = maps.Clone(b.Order.Attempts[i].Refs)

@@ -43,7 +43,7 @@ func Settle(b Book, now time.Time) Fate {
 	o := &f.Book.Order
 	if !now.Before(o.ExpiresAt) && !o.Review {
 		for i := range o.Attempts {
-			if a := &o.Attempts[i]; !a.State.Ended() && !o.mayHaveLeft(a) {
+			if a := &o.Attempts[i]; !a.State.Ended() && !o.MayHaveLeft(a) {
 				a.State = AttemptExpired
 				f.Verdict = VerdictApplied
 			}
@@ -56,9 +56,9 @@ func Settle(b Book, now time.Time) Fate {
 	return f
 }
 
-// mayHaveLeft says whether a signed byte of an attempt may have left us: such an
+// MayHaveLeft says whether a signed byte of an attempt may have left us: such an
 // attempt ends by the provider's word only, and only such an attempt is asked about.
-func (o *Order) mayHaveLeft(a *Attempt) bool {
+func (o *Order) MayHaveLeft(a *Attempt) bool {
 	if !a.HandedAt.IsZero() {
 		return true
 	}
@@ -84,13 +84,19 @@ func (f *Fate) fact(a *Attempt, e *Evidence) {
 	}
 	f.Verdict = VerdictNoChange
 	a.learn(fact)
-	if fact.State <= a.State {
-		return
+	if fact.State > a.State {
+		f.rise(a, e)
 	}
+	f.refunds(a, e)
+}
+
+// rise moves an attempt to the state of a fact.
+func (f *Fate) rise(a *Attempt, e *Evidence) {
 	f.Verdict = VerdictApplied
 	before := a.State
-	a.State = fact.State
-	switch fact.State {
+	a.State = e.Fact.State
+	f.closeCase(a.No, e.ReceivedAt)
+	switch a.State {
 	case AttemptPaid:
 		f.paid(a, before, e.ReceivedAt)
 	case AttemptFailed, AttemptCancelled:
@@ -179,19 +185,111 @@ func (f *Fate) paid(a *Attempt, before AttemptState, at time.Time) {
 	}
 }
 
-// end expires an order whose time is over and whose attempts have all ended, and lets
-// go of its bills. Frozen and doubtful orders wait.
+// end ends an open order that its client wants cancelled, or whose time is over and whose attempts have all ended, and
+// lets go of its bills. Frozen and doubtful orders wait.
 func (f *Fate) end(now time.Time) {
 	o := &f.Book.Order
-	if o.State != OrderOpen || o.Review || o.Doubt() || now.Before(o.ExpiresAt) {
+	if o.State != OrderOpen || o.Review || o.Doubt() {
 		return
 	}
-	if slices.ContainsFunc(o.Attempts, func(a Attempt) bool { return !a.State.Ended() }) {
-		return
+	switch {
+	case !o.CancelAsked.IsZero():
+		f.cancel()
+	case now.Before(o.ExpiresAt) || slices.ContainsFunc(o.Attempts, func(a Attempt) bool { return !a.State.Ended() }):
+	default:
+		o.State = OrderExpired
+		f.release()
+		f.event(EventExpired)
 	}
-	o.State = OrderExpired
+}
+
+// cancel ends an order. What of it has left us is watched on.
+func (f *Fate) cancel() {
+	o := &f.Book.Order
+	for i := range o.Attempts {
+		a := &o.Attempts[i]
+		switch {
+		case a.State.Ended():
+		case o.MayHaveLeft(a):
+			a.Abandoned = true
+		default:
+			a.State = AttemptCancelled
+		}
+	}
+	o.State = OrderCancelled
 	f.release()
-	f.event(EventExpired)
+	f.event(EventCancelled)
+}
+
+// Cancel cancels an open order; while a money call of it is in doubt it only notes the wish, which Fold carries out when
+// the doubt ends without a payment. Cancelling again changes nothing. ErrNotPayable for an order that has ended otherwise
+// or is frozen.
+func Cancel(b Book, now time.Time) (Fate, error) {
+	f := Fate{Book: b.clone(), Verdict: VerdictNoChange}
+	o := &f.Book.Order
+	switch {
+	case o.State == OrderCancelled || (o.State == OrderOpen && !o.CancelAsked.IsZero()):
+		return f, nil
+	case o.State != OrderOpen || o.Review || !now.Before(o.ExpiresAt):
+		return f, ErrNotPayable
+	}
+	o.CancelAsked, f.Verdict = now, VerdictApplied
+	f.end(now)
+	return f, nil
+}
+
+// Lose cancels an open order whose bills went to another, whatever its clock says.
+func Lose(b Book) Fate {
+	f := Fate{Book: b.clone(), Verdict: VerdictApplied}
+	f.cancel()
+	return f
+}
+
+// CallEnded folds that the outcome of a money call of an attempt is known: a cancel that waited for it is carried out.
+func CallEnded(b Book, attempt AttemptNo, now time.Time) Fate {
+	f := Fate{Book: b.clone(), Verdict: VerdictNoChange}
+	f.closeCase(attempt, now)
+	f.end(now)
+	if len(f.Events) > 0 {
+		f.Verdict = VerdictApplied
+	}
+	return f
+}
+
+// openCase opens a case, unless one of its kind is open.
+func (f *Fate) openCase(attempt AttemptNo, kind CaseKind, detail string, at time.Time) {
+	o := &f.Book.Order
+	if o.OpenCase(attempt, kind) != nil {
+		return
+	}
+	o.Cases = append(o.Cases, Case{Number: len(o.Cases) + 1, Attempt: attempt, Kind: kind, Detail: detail, OpenedAt: at})
+	f.Verdict = VerdictApplied
+	f.event(EventCase)
+}
+
+// closeCase closes the case about an attempt that nobody knew the end of, once it is known.
+func (f *Fate) closeCase(attempt AttemptNo, at time.Time) {
+	o := &f.Book.Order
+	if c := o.OpenCase(attempt, CaseUnresolved); c != nil && !o.unresolved(o.Attempt(attempt)) {
+		c.ClosedAt, c.ClosedBy = at, ByEvidence
+		f.Verdict = VerdictApplied
+	}
+}
+
+// unresolved says whether something of an attempt is still to be known.
+func (o *Order) unresolved(a *Attempt) bool {
+	return !a.State.Ended() || o.DoubtAbout(a.No) != nil || o.UndecidedRefund(a.No) != nil
+}
+
+// Unresolved opens a case for an attempt that the provider was asked about as long as it is patient, unless its end is
+// known by now.
+func Unresolved(b Book, attempt AttemptNo, detail string, now time.Time) Fate {
+	f := Fate{Book: b.clone(), Verdict: VerdictNoChange}
+	o := &f.Book.Order
+	if a := o.Attempt(attempt); a != nil && o.unresolved(a) {
+		f.openCase(attempt, CaseUnresolved, detail, now)
+	}
+	return f
 }
 
 // release lets go of the bills that the order holds.
@@ -215,6 +313,8 @@ func (b *Book) clone() Book {
 	c.Order.Attempts = slices.Clone(b.Order.Attempts)
 	c.Order.Surplus = slices.Clone(b.Order.Surplus)
 	c.Order.Calls = slices.Clone(b.Order.Calls)
+	c.Order.Refunds = slices.Clone(b.Order.Refunds)
+	c.Order.Cases = slices.Clone(b.Order.Cases)
 	if c.Bills == nil {
 		c.Bills = map[string]Bill{}
 	}

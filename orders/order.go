@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ type Order struct {
 	ClientReference string // the client's own, unique per client
 	Merchant        string // code
 	PayerMemberID   string // opaque
-	Provider        string // the adapter that the citizen chose
+	Provider        string // the adapter of the first attempt
 	Methods         []string
 	Settlement      string
 	Amount          money.Amount // sum of the lines
@@ -29,12 +30,15 @@ type Order struct {
 	Late    bool  // paid after its end or after a soft end
 	Review  bool  // frozen until a person decides
 
-	CreatedAt time.Time
-	ExpiresAt time.Time
+	CreatedAt   time.Time
+	ExpiresAt   time.Time
+	CancelAsked time.Time // by the client; it waits for a doubt to be decided. Zero: not asked
 
 	Attempts []Attempt // by ordinal; at least one
 	Surplus  []Surplus // by attempt and bill
 	Calls    []Call    // by attempt, operation and ordinal
+	Refunds  []Refund  // by attempt and ordinal
+	Cases    []Case    // by number
 }
 
 // BillLine is one bill in an order.
@@ -57,6 +61,8 @@ type Attempt struct {
 	Token           string // in our callback and return URLs
 	State           AttemptState
 	Abandoned       bool // no longer offered to the citizen, still watched
+	Wishes          Wishes
+	Receipt         string // why this account, as the router wrote it; empty: not written down
 	CreatedAt       time.Time
 	HandedAt        time.Time // zero: no redirect has left us
 	Redirect        *Redirect // as first signed; nil until known
@@ -64,7 +70,13 @@ type Attempt struct {
 	ProviderTradeNo string
 	Method          string
 	PaidAt          time.Time // as the provider says; zero unless paid
-	QueryAt         time.Time // when the provider is asked next; zero: never
+	QueryAt         time.Time // when the provider is asked next, as last read; zero: never
+}
+
+// Wishes are what the citizen asked for when an attempt was made.
+type Wishes struct {
+	Providers []string `json:"providers,omitempty"` // in order of wish; empty: routes decide
+	Methods   []string `json:"methods,omitempty"`   // empty: all that the provider offers
 }
 
 // Redirect is a signed redirect as it was made, so that it can be shown again.
@@ -88,14 +100,12 @@ func (s Surplus) ID() string { return string(s.Attempt) + "-" + s.BillNo }
 // Op is a kind of request to a provider.
 type Op string
 
-// The operations that have call rows. A create moves no money. Refunds are not made yet.
+// The operations that have call rows. A create moves no money.
 const (
 	OpCreate  Op = "create"
 	OpConfirm Op = "confirm"
 	OpRefund  Op = "refund"
 )
-
-func (o Op) movesMoney() bool { return o != OpCreate }
 
 // Outcome is what we know of a call. The zero value is open: sent, or about to be.
 type Outcome string
@@ -131,6 +141,31 @@ type Book struct {
 	Bills map[string]Bill // by bill number, for every line of the order
 }
 
+// Case is a question that only a person can answer: what evidence could tell, it did not tell in time. It is a row
+// beside the states, and changes none of them.
+type Case struct {
+	Number   int // within the order, from 1
+	Attempt  AttemptNo
+	Kind     CaseKind
+	Detail   string // for people
+	OpenedAt time.Time
+	ClosedAt time.Time // zero: open
+	ClosedBy string    // a person, or ByEvidence
+	Note     string    // what the person decided and why
+}
+
+// CaseKind says what a case is about.
+type CaseKind string
+
+// The kinds of cases.
+const (
+	CaseUnresolved     CaseKind = "unresolved"      // the provider was asked as long as it is patient, and nobody knows
+	CaseRefundMismatch CaseKind = "refund_mismatch" // the provider paid back what we did not ask for
+)
+
+// ByEvidence closes a case that evidence has answered after all.
+const ByEvidence = "evidence"
+
 // Current is the newest attempt.
 func (o *Order) Current() *Attempt { return &o.Attempts[len(o.Attempts)-1] }
 
@@ -152,18 +187,30 @@ func (o Order) Doubt() bool {
 
 // DoubtAbout is the money call of an attempt that has no outcome, or nil. Evidence on the
 // attempt closes a confirm: paid, failed, or the provider's own expiry. That the payer
-// cancelled does not: the money may have moved before.
+// cancelled does not: the money may have moved before. A refund is closed by what the
+// provider says of its refunds.
 func (o *Order) DoubtAbout(no AttemptNo) *Call {
 	for i := range o.Calls {
 		c := &o.Calls[i]
-		if c.Attempt != no || !c.Op.movesMoney() || (c.Outcome != OutcomeOpen && c.Outcome != OutcomeUnknown) {
-			continue
-		}
-		if a := o.Attempt(no); a.State != AttemptPaid && a.State != AttemptFailed && a.State != AttemptExpired {
+		if c.Attempt == no && (c.Outcome == OutcomeOpen || c.Outcome == OutcomeUnknown) && !o.answered(c) {
 			return c
 		}
 	}
 	return nil
+}
+
+// answered says whether evidence tells what became of a call.
+func (o *Order) answered(c *Call) bool {
+	switch c.Op {
+	case OpConfirm:
+		a := o.Attempt(c.Attempt)
+		return a.State == AttemptPaid || a.State == AttemptFailed || a.State == AttemptExpired
+	case OpRefund:
+		r := o.refund(c.Attempt, c.Ordinal)
+		return r == nil || r.State != RefundUndecided
+	case OpCreate: // moves no money
+	}
+	return true
 }
 
 // Openable says whether the newest attempt may take the citizen to its provider now. Not checked:
@@ -175,10 +222,10 @@ func (b Book) Openable(now time.Time) bool {
 }
 
 // Payable says whether the order may be paid with a new page, confirm or attempt now: open,
-// not frozen, in no doubt, unexpired, and holding all of its bills, none of them paid.
+// not frozen, not to be cancelled, in no doubt, unexpired, and holding all of its bills, none of them paid.
 func (b Book) Payable(now time.Time) bool {
 	o := &b.Order
-	if o.State != OrderOpen || o.Review || o.Doubt() || !now.Before(o.ExpiresAt) {
+	if o.State != OrderOpen || o.Review || o.Doubt() || !o.CancelAsked.IsZero() || !now.Before(o.ExpiresAt) {
 		return false
 	}
 	for _, l := range o.Lines {
@@ -192,6 +239,13 @@ func (b Book) Payable(now time.Time) bool {
 // unansweredGrace is how long the holds of an order whose first answer never went
 // out survive the lease of the request that placed it.
 const unansweredGrace = time.Minute
+
+// CreateLife is how long a create call may be under way: longer than any of its deadlines. Until then it is not known
+// whether its request died.
+const CreateLife = 30 * time.Second
+
+// MaxAttempts is how many attempts an order may have: their numbers have two digits.
+const MaxAttempts = 99
 
 // Takeable says whether a new order may take the bills that holder holds. keyLease is
 // the end of the lease of the request that placed holder while that request has no
@@ -207,4 +261,17 @@ func Takeable(holder *Order, keyLease, now time.Time) bool {
 		return true
 	}
 	return !now.Before(holder.ExpiresAt)
+}
+
+// ID names a case of an order.
+func (c *Case) ID(order OrderNo) string { return fmt.Sprintf("%s-c%d", order, c.Number) }
+
+// OpenCase is the open case of a kind about an attempt, or nil.
+func (o *Order) OpenCase(attempt AttemptNo, kind CaseKind) *Case {
+	for i := range o.Cases {
+		if c := &o.Cases[i]; c.Attempt == attempt && c.Kind == kind && c.ClosedAt.IsZero() {
+			return c
+		}
+	}
+	return nil
 }

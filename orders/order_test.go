@@ -9,7 +9,7 @@ import (
 
 func TestDoubt(t *testing.T) {
 	outcomes := []orders.Outcome{orders.OutcomeOpen, orders.OutcomeDone, orders.OutcomeRefused, orders.OutcomeNotSent, orders.OutcomeUnknown}
-	for _, op := range []orders.Op{orders.OpCreate, orders.OpConfirm, orders.OpRefund} {
+	for _, op := range []orders.Op{orders.OpCreate, orders.OpConfirm} {
 		for _, outcome := range outcomes {
 			for state, closes := range map[orders.AttemptState]bool{
 				orders.AttemptIntent: false, orders.AttemptPending: false, orders.AttemptCancelled: false,
@@ -23,6 +23,18 @@ func TestDoubt(t *testing.T) {
 				if got := b.Order.Doubt(); got != want {
 					t.Errorf("%s %q with the attempt %s: doubt %v, want %v", op, outcome, state, got, want)
 				}
+			}
+		}
+	}
+	for state, want := range map[orders.RefundState]bool{orders.RefundUndecided: true, orders.RefundDone: false, orders.RefundFailed: false} {
+		for _, outcome := range outcomes {
+			b := newBook(orderNo, 2)
+			b.Order.Attempts[0].State = orders.AttemptPaid
+			b.Order.Refunds = []orders.Refund{{Attempt: number(orderNo, 1), Ordinal: 2, State: state}}
+			b.Order.Calls = []orders.Call{{Attempt: number(orderNo, 1), Op: orders.OpRefund, Ordinal: 2, SentAt: inTime, Outcome: outcome}}
+			undecided := outcome == orders.OutcomeOpen || outcome == orders.OutcomeUnknown
+			if got := b.Order.Doubt(); got != (want && undecided) {
+				t.Errorf("a %s refund, sent with %q: doubt %v", state, outcome, got)
 			}
 		}
 	}

@@ -15,9 +15,11 @@ import (
 type Store interface {
 	Placer
 	Folder
+	Refunder
 	Reader
 	Sweep
 	Outbox
+	Controller
 }
 
 // Placer is the part of the Store that makes orders.
@@ -34,18 +36,21 @@ type Placer interface {
 	// and decide), ErrReferenceUsed, *BillError.
 	Place(ctx context.Context, p Placement) (Order, error)
 
-	// Resume takes over the order of a request that died: only while its key is running,
-	// its lease dead and its fingerprint the same, else ErrKeyTaken. The
-	// attempts that may have left us are abandoned but watched, the bills are held again
-	// and next's attempt is added with an open create call; an attempt of which it is proven that
-	// no byte left us is tried again instead. When another order has
-	// taken or paid a bill meanwhile, the order is cancelled, conflict's bytes become the key's
-	// stored answer, and the *BillError is returned.
-	Resume(ctx context.Context, r Resumption) (Order, int64, error)
+	// Resume takes over the order of a request that died: only while its key is running, its lease dead and its fingerprint
+	// the same, else ErrKeyTaken. The bills are held again. A create of which it is proven that no byte left us is opened
+	// again; else nothing is added: the caller goes on with AddAttempt. When another order has taken or paid a bill
+	// meanwhile, the order is cancelled, conflict's bytes become the key's stored answer, and the *BillError is returned.
+	Resume(ctx context.Context, r Resumption) (Resumed, error)
 
-	// RenewLease keeps a running key ours before a further send; ErrFenced when it is
-	// not ours any more.
-	RenewLease(ctx context.Context, ref KeyRef, fence int64, until time.Time) error
+	// AddAttempt commits the next attempt of an order that may be paid, under the locks of order and bills, and with it
+	// what led there: the outcome of the create call before, the lease renewed under its fence, a key of its own. Earlier
+	// attempts that have not ended are abandoned but watched. Errors: ErrNotPayable, ErrTooManyAttempts, ErrKeyTaken,
+	// ErrFenced, ErrInFlight when another request is making an attempt of the order, and what Next returns.
+	AddAttempt(ctx context.Context, a Addition) (Order, error)
+
+	// Cancel is the rule of the function Cancel under the locks of order and bills, with the answer stored under a key.
+	// Errors: ErrNotPayable, ErrKeyTaken, ErrNotFound.
+	Cancel(ctx context.Context, c Cancellation) (Order, error)
 
 	// FinishCreate commits the outcome of a create call, and the answer when there is
 	// one; without an answer the key's lease ends at once, so that the same request may
@@ -72,11 +77,11 @@ type KeyRow struct {
 type Placement struct {
 	Key         KeyRef
 	Fingerprint [32]byte // of the canonical command
-	Order       Order    // State, Version, Calls and Surplus are the store's to set
+	Order       Order    // what follows from its life, from State to CancelAsked and all lists but Lines and Attempts, is the store's to set
 	// Answer renders the stored answer from the order as committed. Nil: the answer
 	// is not known yet, because a create call must be made first; the key stays running
 	// under LeaseUntil and the attempt's create call row is written.
-	Answer     func(*Order) (status int, body []byte, err error)
+	Answer     Render
 	LeaseUntil time.Time
 }
 
@@ -86,13 +91,61 @@ type Resumption struct {
 	Fingerprint [32]byte
 	Now         time.Time
 	LeaseUntil  time.Time
-	Next        func(*Order) (Attempt, error)                                 // the attempt to go on with
 	Conflict    func(*Order, *BillError) (status int, body []byte, err error) // the answer when the bills are gone
+}
+
+// Resumed is an order taken over.
+type Resumed struct {
+	Order  Order
+	Fence  int64
+	Opened bool // the newest attempt's create call was opened again: send it
+}
+
+// Render makes the answer that is stored under a key from the order as committed. Nil: there is no answer yet.
+type Render func(*Order) (status int, body []byte, err error)
+
+// NewKey is an idempotency key's row that a verb adds.
+type NewKey struct {
+	Ref         KeyRef
+	Fingerprint [32]byte
+	LeaseUntil  time.Time // while there is no answer
+}
+
+// Addition is a further attempt of an order. What is zero is left out.
+type Addition struct {
+	Order OrderNo
+	Now   time.Time
+	// Ended is the outcome of the create call of the newest attempt, which came to nothing.
+	Ended Outcome
+	// Lease renews the running key under which the order is made.
+	Lease *Lease
+	// Key is the key of a request for just this attempt. While its lease lives, no other request adds one.
+	Key *NewKey
+	// Next makes the attempt from the locked order. One whose HandedAt is set leaves us with this commit.
+	Next func(*Order) (Attempt, error)
+	// Create says that a create call follows; its row is written.
+	Create bool
+	Answer Render
+}
+
+// Lease is a running key.
+type Lease struct {
+	Key   KeyRef
+	Fence int64
+	Until time.Time
+}
+
+// Cancellation asks to cancel an order. Without a key nothing is stored.
+type Cancellation struct {
+	Order  OrderNo
+	Now    time.Time
+	Key    *NewKey
+	Answer Render
 }
 
 // CreateFinish is the outcome of a create call.
 type CreateFinish struct {
-	Key     KeyRef
+	Key     *KeyRef // nil: the create call of a click, which has none
 	Fence   int64
 	Attempt AttemptNo
 	Now     time.Time
@@ -101,8 +154,9 @@ type CreateFinish struct {
 	// answer, so the attempt counts as handed out now and becomes pending.
 	Redirect *Redirect
 	Refs     map[string]string
+	QueryAt  time.Time // when the provider is asked first, from then on
 	// Answer renders the stored answer from the order as committed; nil: none.
-	Answer func(*Order) (status int, body []byte, err error)
+	Answer Render
 }
 
 // Folder is the part of the Store by which evidence and time move orders.
@@ -124,9 +178,8 @@ type Folder interface {
 
 	// Hand commits that the newest attempt's redirect is about to leave: only while it is
 	// openable, rechecked under the locks of order and bills, else ErrNotPayable. An
-	// intent attempt becomes pending. A redirect that has left may leave again only when the
-	// provider takes the same number again, which again says; a repeat changes nothing.
-	Hand(ctx context.Context, no OrderNo, attempt AttemptNo, again bool, now time.Time) (Order, error)
+	// intent attempt becomes pending. A repeat changes nothing.
+	Hand(ctx context.Context, h Handing) (Order, error)
 
 	// ClaimConfirm commits that a confirm is about to be sent. ErrCallExists unless every earlier
 	// confirm of the attempt is proven not sent; ErrNotPayable when the attempt has ended or the order is
@@ -136,6 +189,52 @@ type Folder interface {
 	// FinishCall commits the outcome of a claimed call. An outcome once known stays; unknown
 	// may still become done or refused, never not sent.
 	FinishCall(ctx context.Context, c Call) error
+}
+
+// Handing is a redirect that is about to leave.
+type Handing struct {
+	Order   OrderNo
+	Attempt AttemptNo
+	Again   bool // the provider takes the same number again, so that a redirect that has left may leave again
+	Now     time.Time
+	QueryAt time.Time // when the provider is asked first
+}
+
+// Refunder is the part of the Store that keeps refunds. The database itself holds the invariant that all refunds of an
+// attempt, undecided ones included, are no more than what it was paid.
+type Refunder interface {
+	// AskRefund commits a refund that NewRefund allows, due at once, with the answer under its key. make sees the locked
+	// order. Errors: those of NewRefund and of Ask, ErrKeyTaken, ErrNotFound.
+	AskRefund(ctx context.Context, r RefundRequest) (Order, error)
+	// ClaimRefund commits that the refund of an account that is due first is about to be sent: its call row. It is never
+	// handed out again. ErrNothing when none is due.
+	ClaimRefund(ctx context.Context, account string, now time.Time) (Order, Refund, error)
+	// FinishRefund commits the answer to a claimed refund, by the rule of EndRefund. queryAt is when the provider is asked
+	// about one that stays undecided.
+	FinishRefund(ctx context.Context, f RefundFinish) (Applied, error)
+	// NextRefund is when the next refund of an account is due to be sent; the zero time: none.
+	NextRefund(ctx context.Context, account string) (time.Time, error)
+}
+
+// RefundRequest asks for a refund.
+type RefundRequest struct {
+	Order  OrderNo
+	Now    time.Time
+	Key    NewKey
+	Ask    func(*Order) (RefundAsk, error) // from the locked order
+	Answer func(*Order, *Refund) (status int, body []byte, err error)
+}
+
+// RefundFinish is the answer to the one send of a refund.
+type RefundFinish struct {
+	Attempt AttemptNo
+	Ordinal int
+	Outcome Outcome
+	State   RefundState // with OutcomeDone: what the provider says; with OutcomeRefused and OutcomeNotSent: failed
+	No      string      // the provider's
+	Why     string
+	Now     time.Time
+	QueryAt time.Time
 }
 
 // Applied tells what Apply did.
@@ -167,14 +266,25 @@ type Reader interface {
 	Timeline(ctx context.Context, no OrderNo) ([]TimelineRow, error)
 	// Feed is a client's events after a sequence number, at most limit.
 	Feed(ctx context.Context, clientID string, after int64, limit int) ([]FeedEvent, error)
+	// Cases are open cases, the oldest first, at most limit.
+	Cases(ctx context.Context, limit int) ([]CaseRow, error)
+	// LastHanded is the attempt at an account that was handed out last: one that the provider knows. ErrNotFound.
+	LastHanded(ctx context.Context, account string) (Order, AttemptNo, error)
 	// Gauges counts; the outbox figures are of the given clients, those with a webhook.
 	Gauges(ctx context.Context, clients []string) (Gauges, error)
+}
+
+// CaseRow is a case with its order.
+type CaseRow struct {
+	OrderNo OrderNo
+	Account string
+	Case    Case
 }
 
 // TimelineRow is one thing that happened to an order.
 type TimelineRow struct {
 	At        time.Time
-	What      string // an event's type, or evidence, call, delivery
+	What      string // an event's type, or routing, evidence, call, refund, cancel, case, delivery
 	AttemptNo AttemptNo
 	Detail    string // for people, no secrets
 	Evidence  string // id of the evidence row; empty where there is none
@@ -196,15 +306,34 @@ type Gauges struct {
 	ReviewsOpen  int64
 	Orphans      int64
 	Unproven     int64 // paid evidence that may not stand alone and that no query has proven yet
+
+	RefundsUndecided int64
+	Cases            map[CaseKind]int64 // open
+	OldestDoubt      time.Time          // zero: none
+	OldestSurplus    time.Time          // paid; zero: none open
 }
 
 // Sweep is the part of the Store that hands out background work, one claimed unit at a
 // time: a claim holds for a lease, and work whose lease has passed is handed out again.
 type Sweep interface {
-	// ClaimQuery claims the attempt at an account whose query is due first; ErrNothing when none is.
-	ClaimQuery(ctx context.Context, account string, now time.Time, lease time.Duration) (QueryWork, error)
+	// ClaimQuery claims the attempt at an account whose query is due first, what has to be known now before what is only
+	// looked after; ErrNothing when none is due, or while the provider has to be left alone: for gap after each claim, and
+	// while a control of kind quiet is in force.
+	ClaimQuery(ctx context.Context, account string, now time.Time, lease, gap time.Duration) (QueryWork, error)
 	// FinishQuery ends a claim and says when to ask next; the zero time: never again.
 	FinishQuery(ctx context.Context, w QueryWork, now, next time.Time) error
+
+	// ClaimAttempt is ClaimQuery for one attempt, though its query is not due, for somebody who wants to know now;
+	// ErrNothing when it may not be asked about, is being asked about, or was within spacing.
+	ClaimAttempt(ctx context.Context, attempt AttemptNo, now time.Time, lease, gap, spacing time.Duration) (QueryWork, error)
+	// TakeTurn takes an account's turn as ClaimQuery does, for a question about no attempt's fate.
+	TakeTurn(ctx context.Context, account string, now time.Time, gap time.Duration) error
+	// AskNow makes the query of an attempt due now and starts its plan anew: a person wants to know.
+	AskNow(ctx context.Context, attempt AttemptNo, now time.Time) error
+	// OpenUnresolved opens a case by the rule of Unresolved.
+	OpenUnresolved(ctx context.Context, attempt AttemptNo, detail string, now time.Time) (Applied, error)
+	// CloseCase writes down what a person decided. ErrNotFound when there is no such open case.
+	CloseCase(ctx context.Context, no OrderNo, number int, by, note string, now time.Time) error
 
 	// SettleNext settles one order that time alone may end; ErrNothing when none is due. An order
 	// that waits for evidence is returned as it is and looked at again in a minute.
@@ -226,12 +355,56 @@ type Sweep interface {
 type QueryWork struct {
 	Order   Order
 	Attempt AttemptNo
-	Asked   int // how often since somebody last wanted to know
+	Asked   int       // how often since somebody last wanted to know
+	Since   time.Time // when the plan began anew because a person wanted to know; zero: never
 	Fence   int64
 	// Unproven is the id of paid evidence on the attempt that may not stand alone; empty: there is none.
 	Unproven string
 	// NotBefore is set by who asked, when the provider wants to be left alone: no evidence makes a query due before it.
 	NotBefore time.Time
+}
+
+// Controller is the part of the Store that keeps what operators and providers impose on accounts: data beside the orders.
+// Every change is kept in a log.
+type Controller interface {
+	// Controls are those in force at a moment, or later.
+	Controls(ctx context.Context, now time.Time) ([]Control, error)
+	// SetControl puts a control in force, in place of the one of its kind and name.
+	SetControl(ctx context.Context, c Control) error
+	// DropControl takes a control back. ErrNotFound when it is not in force.
+	DropControl(ctx context.Context, kind ControlKind, name, by, reason string, now time.Time) error
+	// ControlLog is what was changed, newest first, at most limit.
+	ControlLog(ctx context.Context, limit int) ([]ControlChange, error)
+}
+
+// ControlKind says what a control does.
+type ControlKind string
+
+// The kinds of controls.
+const (
+	ControlForce  ControlKind = "force"  // an operator opens or closes a breaker: name is account or account/operation, Spec open or closed
+	ControlQuiet  ControlKind = "quiet"  // a provider wants to be left alone: name is the account
+	ControlWindow ControlKind = "window" // maintenance: name is the window's id, Spec its JSON
+)
+
+// Control is one thing imposed.
+type Control struct {
+	Kind   ControlKind
+	Name   string
+	Spec   string
+	Reason string
+	By     string
+	SetAt  time.Time
+	Until  time.Time // zero: until it is taken back
+}
+
+// ControlChange is one edit.
+type ControlChange struct {
+	At      time.Time
+	Dropped bool // else set
+	Control Control
+	By      string
+	Reason  string
 }
 
 // DeliveryState is how far an event is on its way to the client.
@@ -277,6 +450,8 @@ var (
 	ErrCallExists    = errors.New("orders: such a call is undecided or carried out")
 	ErrNonceReused   = errors.New("orders: nonce reused with another meaning")
 	ErrUnavailable   = errors.New("orders: store unavailable")
+
+	ErrTooManyAttempts = errors.New("orders: no further attempt: their numbers end at 99")
 )
 
 // BillError says that a bill cannot be ordered.
@@ -285,6 +460,8 @@ type BillError struct {
 	Paid   bool    // else: held by an order in progress
 	Holder OrderNo // for its own client's eyes only
 	Client string  // the holder's
+	// RetryAfter is when a client that wants to supersede the holder may ask again; zero: not known.
+	RetryAfter time.Duration
 }
 
 // Error names the bill, not its holder.

@@ -30,6 +30,10 @@ type Descriptor struct {
 	ServerCreate bool
 	// RedirectLife is how long a signed redirect may be used; zero: as long as the order.
 	RedirectLife time.Duration
+	// PageLife is how long after it was opened the provider's page may still take the money; zero: as long as the order.
+	PageLife time.Duration
+	// Refunds are the provider's rules for paying back; they mean nothing for an adapter that is no Refunder.
+	Refunds RefundRules
 	// Reopen says whether the same number may be sent to the provider again.
 	Reopen Reopen
 	// FormOrigins are the origins (scheme://host:port) a form is posted to, for the pay page's CSP.
@@ -79,6 +83,23 @@ type Patience struct {
 	// only an explicit answer ends the attempt.
 	NotFoundFinal bool
 	Deadline      time.Duration // of one query; zero: 10 s
+	Create        time.Duration // deadline of one create call; zero: 4 s
+	// Gap is the least time between any two queries of one account, on all replicas together; zero: none.
+	Gap time.Duration
+	// End is how long after the provider-side end we go on asking before a person must decide; zero: 72 h.
+	End time.Duration
+	// Callback is the usual delay of a callback after the payment; zero: a minute.
+	Callback time.Duration
+}
+
+// RefundRules are what a provider allows. The zero value allows everything.
+type RefundRules struct {
+	Window time.Duration // after the payment; zero: no end
+	Min    money.Amount  // of one refund; the zero value: one unit
+	Whole  bool          // only all that was paid, at once
+	// CutOff is the time of day in Taipei at which the provider closes its books. Until the first one after a payment it
+	// can only be paid back whole. Zero: there is none.
+	CutOff time.Duration
 }
 
 // DocLink is a document the adapter was written from.
@@ -88,7 +109,7 @@ type DocLink struct{ Title, URL, Read string }
 type Listing struct {
 	Descriptor Descriptor
 	Available  bool
-	Why        string    // when not available: a code, such as "merchant_not_configured" or "above_limit"
+	Why        string    // when not available: the code of a rule, such as "merchant_not_configured" or "maintenance"
 	Until      time.Time // when it becomes available again; zero: not known
 	Fee        money.Amount
 }

@@ -16,7 +16,7 @@ func TestCheckout(t *testing.T) {
 		page   bool
 		writes []string
 	}
-	none := want{}
+	none, next := want{}, want{true, []string{"AddAttempt"}}
 	type act = func(w *world, o *orders.Order)
 	at := func(d time.Duration) act { return func(w *world, _ *orders.Order) { w.at(d) } }
 	click := func(w *world, o *orders.Order) { _, _ = w.Checkout(w.t.Context(), o.PayToken); w.store.since() }
@@ -34,6 +34,7 @@ func TestCheckout(t *testing.T) {
 			w.store.since()
 		}
 	}
+	shut := func(gate string) act { return func(w *world, _ *orders.Order) { w.gates.close(time.Time{}, gate) } }
 	hand := want{true, []string{"Hand"}}
 	for name, test := range map[string]struct {
 		provider string
@@ -46,10 +47,11 @@ func TestCheckout(t *testing.T) {
 		"last moment":                {"form", []act{at(life - time.Millisecond)}, hand, 2},
 		"order over":                 {"form", []act{at(life)}, none, 1},
 		"paid":                       {"form", []act{said(providers.Paid)}, none, 1},
-		"attempt failed":             {"form", []act{said(providers.Failed)}, none, 1},
+		"attempt failed":             {"form", []act{said(providers.Failed)}, next, 2},
 		"account lost":               {"form", []act{lost("form-a")}, none, 1},
 		"signed at the first click":  {"click", nil, hand, 1},
-		"a number for one visit":     {"click", []act{click}, none, 1},
+		"a number for one visit":     {"click", []act{click}, next, 2},
+		"signed at the click, shut":  {"form", []act{shut("form-a/query")}, none, 1},
 		"a number for many":          {"click", []act{reopen, click}, hand, 2},
 		"at the click: order over":   {"click", []act{at(life)}, none, 0},
 		"made at the provider":       {"server", nil, hand, 1},
@@ -80,7 +82,7 @@ func TestCheckout(t *testing.T) {
 			if c.Redirect == nil {
 				return
 			}
-			if c.Redirect.Fields["no"] != string(o.Current().No) || c.Redirect.Fields["n"] != fmt.Sprint(test.creates) || !slices.Equal(c.FormOrigins, adapter.d.FormOrigins) {
+			if o = w.read(o.No); c.Redirect.Fields["no"] != string(o.Current().No) || c.Redirect.Fields["n"] != fmt.Sprint(test.creates) || !slices.Equal(c.FormOrigins, adapter.d.FormOrigins) {
 				t.Errorf("page %+v of %v", c.Redirect, c.FormOrigins)
 			}
 			if now := w.read(o.No); now.Current().HandedAt.IsZero() || now.Current().State != orders.AttemptPending {

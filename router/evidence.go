@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/providers"
@@ -134,17 +136,37 @@ func (r *Router) apply(ctx context.Context, e orders.Evidence) (orders.Applied, 
 	default:
 		log.Info("evidence", "verdict", string(applied.Verdict), "status", applied.Order.State.String())
 	}
-	for _, t := range applied.Events {
-		r.d.Meter.OrderMoved(strings.TrimPrefix(string(t), "order."))
-	}
+	r.tell(&e, &applied)
 	r.d.Wake() // there may be something to tell, or to ask
 	return applied, nil
 }
 
+// tell counts what evidence has moved.
+func (r *Router) tell(e *orders.Evidence, applied *orders.Applied) {
+	for _, t := range applied.Events {
+		r.d.Meter.OrderMoved(strings.TrimPrefix(string(t), "order."))
+	}
+	if !slices.Contains(applied.Events, orders.EventPaid) && !slices.Contains(applied.Events, orders.EventSurplus) {
+		return
+	}
+	r.d.Meter.Paid(e.Account, string(e.Source))
+	account, ok := r.world().accounts[e.Account]
+	if !ok || e.Source != orders.SourceQuery || e.Fact.PaidAt.IsZero() {
+		return
+	}
+	if _, calls := account.Provider.(providers.CallbackDecoder); calls && e.ReceivedAt.Sub(e.Fact.PaidAt) > or(account.Provider.Describe().Patience.Callback, usualCallback) {
+		r.d.Meter.CallbackMissing(e.Account) // a query found what a callback should have told by now
+		r.d.Log.Warn("paid, and no callback came within its usual delay", "account", e.Account, "attempt_no", string(e.AttemptNo))
+	}
+}
+
+// usualCallback is how long after a payment its callback may take.
+const usualCallback = time.Minute
+
 // needsQuery says whether the account's rule asks for a query before evidence may count as
 // paid. What a provider answered to our own question never needs another.
 func (r *Router) needsQuery(ctx context.Context, e *orders.Evidence) (bool, error) {
-	rule := r.accounts[e.Account].QueryBeforePaid
+	rule := r.world().accounts[e.Account].QueryBeforePaid
 	asked := e.Source == orders.SourceQuery || e.Source == orders.SourceCall
 	if rule.Never || asked || e.Fact == nil || e.Fact.State != orders.AttemptPaid {
 		return false, nil
@@ -174,7 +196,27 @@ func (r *Router) fact(account string, s *providers.Snapshot, beside map[string]s
 	return &orders.Fact{
 		State: attemptState(s.State), Amount: s.Amount, PayeeMemberID: s.MerchantRef, Environment: string(s.Environment),
 		Method: s.Method, PaidAt: s.PaidAt, ProviderTradeNo: s.ProviderTradeNo, Refs: refs,
+		Refunds: refundFacts(s.Refunds), RefundsComplete: s.RefundsComplete,
 	}
+}
+
+func refundFacts(list []providers.RefundFact) []orders.RefundFact {
+	var facts []orders.RefundFact
+	for _, f := range list {
+		facts = append(facts, orders.RefundFact{ID: f.RefundID, ProviderRefundNo: f.ProviderRefundNo, Amount: f.Amount, State: refundState(f.State)})
+	}
+	return facts
+}
+
+func refundState(s providers.RefundState) orders.RefundState {
+	switch s {
+	case providers.RefundDone:
+		return orders.RefundDone
+	case providers.RefundFailed:
+		return orders.RefundFailed
+	case providers.RefundPending:
+	}
+	return orders.RefundUndecided
 }
 
 func attemptState(s providers.State) orders.AttemptState {

@@ -22,6 +22,7 @@ import (
 	"pay.taipei/gateway/orders/sqlstore"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/router"
+	"pay.taipei/gateway/router/policy"
 )
 
 // morning is when every test begins; orders end ten minutes after they are placed.
@@ -54,12 +55,14 @@ type fake struct {
 	create  func(n int, req providers.CreateRequest) (providers.Created, error)
 	query   func(n int, ref providers.AttemptRef) (providers.Snapshot, error)
 	confirm func(n int, ref providers.AttemptRef) (providers.Snapshot, error)
+	refund  func(n int, req providers.RefundRequest) (providers.RefundResult, error)
 	decode  func(raw providers.RawCallback) (providers.Notice, error)
 
 	mu       sync.Mutex
 	creates  []providers.CreateRequest
 	queries  []providers.AttemptRef
 	confirms []providers.AttemptRef
+	refunds  []providers.RefundRequest
 	undated  bool // a call came without a deadline
 }
 
@@ -104,6 +107,15 @@ type confirming struct{ *fake }
 
 func (f confirming) Confirm(ctx context.Context, req providers.ConfirmRequest) (providers.Snapshot, error) {
 	return f.confirm(note(ctx, f.fake, &f.confirms, req.Attempt), req.Attempt)
+}
+
+// Refund makes every fake pay back as its test scripts.
+func (f *fake) Refund(ctx context.Context, req providers.RefundRequest) (providers.RefundResult, error) {
+	n := note(ctx, f, &f.refunds, req)
+	if f.refund != nil {
+		return f.refund(n, req)
+	}
+	return providers.RefundResult{ProviderRefundNo: "R" + req.RefundID, State: providers.RefundDone}, nil
 }
 
 // note keeps a call and tells the how manieth it is, from 1.
@@ -152,9 +164,53 @@ func (m *meter) of(name string) int {
 func (m *meter) ProviderCall(account, op, kind string, _ time.Duration) {
 	m.add(account + " " + op + " " + kind)
 }
-func (m *meter) OrderMoved(to string)        { m.add("to " + to) }
-func (m *meter) IdempotencyHit(layer string) { m.add("hit " + layer) }
-func (m *meter) UnmappedCode(account string) { m.add("unmapped " + account) }
+func (m *meter) OrderMoved(to string)           { m.add("to " + to) }
+func (m *meter) IdempotencyHit(layer string)    { m.add("hit " + layer) }
+func (m *meter) UnmappedCode(account string)    { m.add("unmapped " + account) }
+func (m *meter) Attempt(account string)         { m.add("attempt " + account) }
+func (m *meter) Paid(account, by string)        { m.add("paid " + account + " " + by) }
+func (m *meter) CallbackMissing(account string) { m.add("missing " + account) }
+
+// gates are open but where a test shuts them.
+type gates struct {
+	mu      sync.Mutex
+	shut    map[string]time.Time // account/op
+	results []string
+	forced  []router.Force
+}
+
+func (g *gates) Enter(_ context.Context, account, op string) (func(router.CallResult), error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, shut := g.shut[account+"/"+op]; shut {
+		return nil, errors.New("the breaker is open")
+	}
+	return func(r router.CallResult) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.results = append(g.results, fmt.Sprintf("%s/%s %d", account, op, r))
+	}, nil
+}
+
+func (g *gates) Shut(account, op string) (string, time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	until, shut := g.shut[account+"/"+op]
+	if !shut {
+		return "", until
+	}
+	return policy.BreakerOpen, until
+}
+
+// close shuts the gates of an account's operations until a moment.
+func (g *gates) close(until time.Time, names ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = map[string]time.Time{}
+	for _, name := range names {
+		g.shut[name] = until
+	}
+}
 
 type links struct{}
 
@@ -171,6 +227,15 @@ func (wording) Unknown(o *orders.Order) (int, []byte, error)  { return word(202,
 func (wording) Declined(o *orders.Order) (int, []byte, error) { return word(422, o) }
 func (wording) Conflict(o *orders.Order, b *orders.BillError) (int, []byte, error) {
 	return 409, []byte(string(o.No) + " " + b.Error()), nil
+}
+func (wording) Cancelled(o *orders.Order) (int, []byte, error) {
+	if o.State == orders.OrderOpen {
+		return word(202, o)
+	}
+	return word(200, o)
+}
+func (wording) Refunding(_ *orders.Order, r *orders.Refund) (int, []byte, error) {
+	return 202, []byte(r.ID() + " " + r.Amount.String()), nil
 }
 
 func word(status int, o *orders.Order) (int, []byte, error) {
@@ -236,8 +301,20 @@ func (w *watched) Refuse(ctx context.Context, r orders.Refusal) error {
 	return err
 }
 
-func (w *watched) Hand(ctx context.Context, no orders.OrderNo, a orders.AttemptNo, again bool, now time.Time) (orders.Order, error) {
-	return run(w, "Hand", true, func() (orders.Order, error) { return w.Store.Hand(ctx, no, a, again, now) })
+func (w *watched) Hand(ctx context.Context, h orders.Handing) (orders.Order, error) {
+	return run(w, "Hand", true, func() (orders.Order, error) { return w.Store.Hand(ctx, h) })
+}
+
+func (w *watched) AddAttempt(ctx context.Context, a orders.Addition) (orders.Order, error) {
+	return run(w, "AddAttempt", true, func() (orders.Order, error) { return w.Store.AddAttempt(ctx, a) })
+}
+
+func (w *watched) Cancel(ctx context.Context, c orders.Cancellation) (orders.Order, error) {
+	return run(w, "Cancel", true, func() (orders.Order, error) { return w.Store.Cancel(ctx, c) })
+}
+
+func (w *watched) FinishRefund(ctx context.Context, f orders.RefundFinish) (orders.Applied, error) {
+	return run(w, "FinishRefund", true, func() (orders.Applied, error) { return w.Store.FinishRefund(ctx, f) })
 }
 
 func (w *watched) ClaimConfirm(ctx context.Context, a orders.AttemptNo, now time.Time) (orders.Call, error) {
@@ -257,8 +334,8 @@ func (w *watched) Book(ctx context.Context, no orders.OrderNo) (orders.Book, err
 	return run(w, "Book", false, func() (orders.Book, error) { return w.Store.Book(ctx, no) })
 }
 
-func (w *watched) ClaimQuery(ctx context.Context, account string, now time.Time, lease time.Duration) (orders.QueryWork, error) {
-	return run(w, "ClaimQuery", true, func() (orders.QueryWork, error) { return w.Store.ClaimQuery(ctx, account, now, lease) })
+func (w *watched) ClaimQuery(ctx context.Context, account string, now time.Time, lease, gap time.Duration) (orders.QueryWork, error) {
+	return run(w, "ClaimQuery", true, func() (orders.QueryWork, error) { return w.Store.ClaimQuery(ctx, account, now, lease, gap) })
 }
 
 func (w *watched) NextQuery(ctx context.Context, account string) (time.Time, error) {
@@ -319,6 +396,7 @@ type world struct {
 	store               *watched
 	form, server, click *fake
 	meter               *meter
+	gates               *gates
 	wakes               atomic.Int64
 	config              router.Config
 	deps                router.Deps
@@ -351,7 +429,7 @@ func newWorld(t *testing.T, change ...func(*router.Config, *router.Deps)) *world
 		}
 	}
 	w := &world{
-		t: t, clock: testkit.NewClock(morning), db: db, store: &watched{Store: store}, meter: &meter{count: map[string]int{}},
+		t: t, clock: testkit.NewClock(morning), db: db, store: &watched{Store: store}, meter: &meter{count: map[string]int{}}, gates: &gates{},
 		form: &fake{d: describe("form")}, server: &fake{d: describe("server")}, click: &fake{d: describe("click")},
 	}
 	w.form.d.Min, w.form.d.Max, w.form.d.Reopen = twd(10), twd(1000), providers.ReopenReuse
@@ -373,7 +451,7 @@ func newWorld(t *testing.T, change ...func(*router.Config, *router.Deps)) *world
 	}
 	w.deps = router.Deps{
 		Store: w.store, Links: links{}, Now: w.clock.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler), Meter: w.meter,
-		Wake: func() { w.wakes.Add(1) },
+		Wake: func() { w.wakes.Add(1) }, Gates: w.gates, SetForced: func(f []router.Force) { w.gates.forced = f },
 	}
 	w.restart(change...)
 	t.Cleanup(func() {

@@ -30,7 +30,7 @@ func (r *Router) Place(ctx context.Context, cmd orders.Command, answers orders.A
 	if err != nil {
 		return orders.Answer{}, err
 	}
-	p := placing{Router: r, cmd: cmd, fingerprint: fingerprint, answers: answers}
+	p := placing{Router: r, w: r.world(), cmd: cmd, fingerprint: fingerprint, answers: answers}
 	taken, release := p.claim(ctx)
 	defer release()
 
@@ -57,6 +57,7 @@ func (r *Router) Place(ctx context.Context, cmd orders.Command, answers orders.A
 // placing is one request on its way.
 type placing struct {
 	*Router
+	w           *world
 	cmd         orders.Command
 	fingerprint [32]byte
 	answers     orders.Answers
@@ -88,141 +89,162 @@ func (p *placing) claim(ctx context.Context) (taken bool, release func()) {
 
 // known answers a request whose key has a row.
 func (p *placing) known(ctx context.Context, row orders.KeyRow) (orders.Answer, error) {
-	switch {
-	case row.Fingerprint != p.fingerprint:
-		return orders.Answer{}, orders.ErrKeyReused
-	case row.Done:
-		p.d.Meter.IdempotencyHit("sql")
-		return orders.Answer{Status: row.Status, Body: row.Answer, Replayed: true}, nil
-	case p.d.Now().Before(row.LeaseUntil):
-		p.d.Meter.IdempotencyHit("sql")
-		return orders.Answer{}, orders.ErrInFlight
+	answer, done, err := p.stored(row, p.fingerprint)
+	if done || err != nil {
+		return answer, err
 	}
-	return p.resume(ctx)
+	return p.resume(ctx, row.OrderNo)
+}
+
+// stored is the answer that is stored under a key, or why there is none: the key is another command's, or its request is
+// alive. Not done without an error: that request died.
+func (r *Router) stored(row orders.KeyRow, fingerprint [32]byte) (answer orders.Answer, done bool, err error) {
+	switch {
+	case row.Fingerprint != fingerprint:
+		return answer, false, orders.ErrKeyReused
+	case row.Done:
+		r.d.Meter.IdempotencyHit("sql")
+		return orders.Answer{Status: row.Status, Body: row.Answer, Replayed: true}, true, nil
+	case r.d.Now().Before(row.LeaseUntil):
+		r.d.Meter.IdempotencyHit("sql")
+		return answer, false, orders.ErrInFlight
+	}
+	return answer, false, nil
+}
+
+// trying begins to make attempts of the order.
+func (p *placing) trying(fence int64) *trying {
+	return &trying{
+		Router: p.Router, w: p.w, wishes: p.wishes(), answers: p.answers, lease: &orders.Lease{Key: p.cmd.Key, Fence: fence},
+	}
+}
+
+func (p *placing) wishes() orders.Wishes {
+	return orders.Wishes{Providers: p.cmd.Providers, Methods: p.cmd.Methods}
 }
 
 // fresh places an order that was never seen.
 func (p *placing) fresh(ctx context.Context) (orders.Answer, error) {
-	account, methods, err := p.choose()
+	if _, ok := p.w.merchants[p.cmd.Merchant]; !ok {
+		return orders.Answer{}, &orders.FieldError{Field: "/merchant", Code: "unknown", Detail: "no such merchant is configured"}
+	}
+	if wishes := p.cmd.Providers; len(wishes) > 0 && !slices.ContainsFunc(wishes, p.w.named) {
+		return orders.Answer{}, errUnknownProvider()
+	}
+	t, now := p.trying(0), p.d.Now()
+	no, err := p.d.Store.DrawOrderNo(ctx, now)
 	if err != nil {
 		return orders.Answer{}, err
 	}
-	now := p.d.Now()
-	order, err := p.order(ctx, account, methods, now)
+	decision := p.choose(p.w, asked{no: no, merchant: p.cmd.Merchant, total: p.cmd.Amount, wishes: t.wishes, expiresAt: now.Add(p.cmd.ExpiresIn)})
+	if len(decision.Ranked) == 0 {
+		return orders.Answer{}, p.refusal(decision)
+	}
+	order, err := p.order(no, now)
 	if err != nil {
 		return orders.Answer{}, err
 	}
-	placement := orders.Placement{Key: p.cmd.Key, Fingerprint: p.fingerprint}
+	account := p.w.accounts[decision.Ranked[0].Account]
 	d := account.Provider.Describe()
+	first, _, err := t.make(ctx, &order, account, decision.Receipt, now, false)
+	if err != nil {
+		return orders.Answer{}, err
+	}
+	order.Provider, order.Methods, order.Attempts = d.Name, offered(d, p.cmd.Methods), []orders.Attempt{first}
+	placement := orders.Placement{Key: p.cmd.Key, Fingerprint: p.fingerprint, Order: order}
+	var answer orders.Answer
 	if d.ServerCreate {
 		placement.LeaseUntil = now.Add(placeLease)
-		placement.Order = order
-		if order, err = p.d.Store.Place(ctx, placement); err != nil {
-			return orders.Answer{}, err
-		}
-		p.placed(&order)
-		return p.create(ctx, &order, 0)
+	} else {
+		placement.Answer = answered(&answer, p.answers.Created)
 	}
-	if d.RedirectLife == 0 {
-		created, err := account.Provider.Create(ctx, p.request(&order))
-		if err != nil {
-			return orders.Answer{}, fmt.Errorf("router: %w", err)
-		}
-		a := order.Current()
-		a.Redirect, a.Refs = redirect(created.Redirect), created.Refs
-		a.State, a.HandedAt = orders.AttemptPending, now
-	}
-	var answer orders.Answer
-	placement.Order = order
-	placement.Answer = func(o *orders.Order) (int, []byte, error) {
-		status, body, err := p.answers.Created(o)
-		answer = orders.Answer{Status: status, Body: body}
-		return status, body, err
-	}
-	if order, err = p.d.Store.Place(ctx, placement); err != nil {
+	if order, err = p.place(ctx, placement); err != nil {
 		return orders.Answer{}, err
 	}
-	p.placed(&order)
+	p.d.Meter.OrderMoved(order.State.String())
+	p.d.Meter.Attempt(account.Name)
+	p.d.Log.Info("order placed", "order_no", string(order.No), "attempt_no", string(order.Current().No), "account", account.Name)
+	p.d.Wake()
+	if d.ServerCreate {
+		return t.run(ctx, order)
+	}
 	return answer, nil
 }
 
-func (p *placing) placed(o *orders.Order) {
-	p.d.Meter.OrderMoved(o.State.String())
-	p.d.Log.Info("order placed", "order_no", string(o.No), "attempt_no", string(o.Current().No), "account", o.Current().Account)
-	p.d.Wake()
-}
-
-// choose finds the account for the command: the first wished provider, in the
-// citizen's order, that has an account for the merchant and takes the amount.
-func (p *placing) choose() (Account, []string, error) {
-	merchant, ok := p.merchants[p.cmd.Merchant]
-	if !ok {
-		return Account{}, nil, &orders.FieldError{Field: "/merchant", Code: "unknown", Detail: "no such merchant is configured"}
-	}
-	var known bool
-	var why error = &orders.NoAccountError{Why: "no account is configured for this merchant", RetryAfter: time.Minute}
-	for _, wish := range p.wishes() {
-		for _, a := range p.display {
-			d := a.Provider.Describe()
-			if d.Name != wish {
-				continue
-			}
-			known = true
-			if _, ok := merchant.Payees[a.Name]; !ok {
-				continue
-			}
-			if code := outside(d, p.cmd.Amount); code != "" {
-				why = &orders.FieldError{Field: "/amount/value", Code: code, Detail: d.NameEN + " does not take this amount"}
-				continue
-			}
-			methods, ok := choosable(d, p.cmd.Methods)
-			if !ok {
-				why = &orders.FieldError{Field: "/methods", Code: "not_offered", Detail: d.NameEN + " does not offer every method asked for"}
-				continue
-			}
-			return a, methods, nil
+// place commits the order. A bill that an order of the same client holds is taken from it, where the command says so and
+// its provider says that it is not paid.
+func (p *placing) place(ctx context.Context, placement orders.Placement) (orders.Order, error) {
+	for range len(p.cmd.Lines) {
+		o, err := p.d.Store.Place(ctx, placement)
+		held, ok := errors.AsType[*orders.BillError](err)
+		if !ok || held.Paid || !p.cmd.Supersede || held.Client != p.cmd.Key.ClientID {
+			return o, err
+		}
+		if err := p.supersede(ctx, held); err != nil {
+			return o, err
 		}
 	}
-	if !known {
-		why = &orders.FieldError{Field: "/provider", Code: "unknown", Detail: "no such provider is configured"}
-	}
-	return Account{}, nil, why
+	return p.d.Store.Place(ctx, placement)
 }
 
-// wishes are the providers to consider: the command's, or all in the order of display.
-func (p *placing) wishes() []string {
-	if len(p.cmd.Providers) > 0 {
-		return p.cmd.Providers
+// resume goes on with the order of a request that died: with a new attempt when nobody knows whether the old one left us,
+// else with the same.
+func (p *placing) resume(ctx context.Context, no orders.OrderNo) (orders.Answer, error) {
+	now := p.d.Now()
+	o, err := p.d.Store.Order(ctx, no)
+	if err != nil {
+		return orders.Answer{}, err
 	}
-	var all []string
-	for _, a := range p.display {
-		if name := a.Provider.Describe().Name; !slices.Contains(all, name) {
-			all = append(all, name)
-		}
+	// First, so that a request that can go nowhere does not take the order over.
+	if decision := p.choose(p.w, askedFor(&o, p.wishes())); len(decision.Ranked) == 0 && now.Before(o.ExpiresAt) {
+		return orders.Answer{}, p.refusal(decision)
 	}
-	return all
+	var stored orders.Answer
+	resumed, err := p.d.Store.Resume(ctx, orders.Resumption{
+		Key: p.cmd.Key, Fingerprint: p.fingerprint, Now: now, LeaseUntil: now.Add(placeLease),
+		Conflict: func(o *orders.Order, b *orders.BillError) (int, []byte, error) {
+			status, body, err := p.answers.Conflict(o, b)
+			stored = orders.Answer{Status: status, Body: body}
+			return status, body, err
+		},
+	})
+	var bill *orders.BillError
+	switch {
+	case errors.As(err, &bill):
+		p.d.Wake()
+		return stored, nil
+	case errors.Is(err, orders.ErrKeyTaken):
+		return orders.Answer{}, orders.ErrInFlight
+	case err != nil:
+		return orders.Answer{}, err
+	}
+	t := p.trying(resumed.Fence)
+	o = resumed.Order
+	p.d.Log.Info("order resumed", "order_no", string(o.No), "attempt_no", string(o.Current().No))
+	if resumed.Opened {
+		return t.run(ctx, o)
+	}
+	return t.begin(ctx, &o, nil, false)
 }
 
-// choosable are the methods to offer: the wished ones when the provider has them all,
-// else all of its own.
-func choosable(d providers.Descriptor, wished []string) ([]string, bool) {
-	var all []string
-	for _, m := range d.Methods {
-		all = append(all, m.Code)
+// begin adds an attempt and makes its create call where there is one.
+func (t *trying) begin(ctx context.Context, o *orders.Order, key *orders.NewKey, clicked bool) (orders.Answer, error) {
+	next, answer, err := t.add(ctx, o, orders.OutcomeOpen, key, clicked)
+	if err != nil {
+		return orders.Answer{}, err
 	}
-	if len(wished) == 0 {
-		return all, true
+	t.d.Wake()
+	if !t.w.accounts[next.Current().Account].Provider.Describe().ServerCreate {
+		return answer, nil
 	}
-	for _, w := range wished {
-		if !slices.Contains(all, w) {
-			return nil, false
-		}
+	if key != nil {
+		t.lease = &orders.Lease{Key: key.Ref}
 	}
-	return wished, true
+	return t.run(ctx, next)
 }
 
-// order builds the order with its first attempt, not yet committed.
-func (p *placing) order(ctx context.Context, account Account, methods []string, now time.Time) (orders.Order, error) {
+// order builds the order without its first attempt, not yet committed.
+func (p *placing) order(no orders.OrderNo, now time.Time) (orders.Order, error) {
 	c := &p.cmd
 	fee := c.Amount.Nothing()
 	total, err := c.Amount.Add(fee)
@@ -233,26 +255,16 @@ func (p *placing) order(ctx context.Context, account Account, methods []string, 
 	if err != nil {
 		return orders.Order{}, err
 	}
-	no, err := p.d.Store.DrawOrderNo(ctx, now)
-	if err != nil {
-		return orders.Order{}, err
-	}
-	o := orders.Order{
+	return orders.Order{
 		No: no, ClientID: c.Key.ClientID, ClientReference: c.ClientReference, Merchant: c.Merchant,
-		PayerMemberID: c.PayerMemberID, Provider: account.Provider.Describe().Name, Methods: methods, Settlement: c.Settlement,
+		PayerMemberID: c.PayerMemberID, Settlement: c.Settlement,
 		Amount: c.Amount, Fee: fee, Total: total, Lines: c.Lines, ReturnURL: c.ReturnURL, PayToken: payToken,
 		CreatedAt: now, ExpiresAt: now.Add(c.ExpiresIn),
-	}
-	a, err := p.attempt(&o, account, 1, now)
-	if err != nil {
-		return orders.Order{}, err
-	}
-	o.Attempts = []orders.Attempt{a}
-	return o, nil
+	}, nil
 }
 
 // attempt builds the next attempt of an order at an account.
-func (r *Router) attempt(o *orders.Order, account Account, ordinal int, now time.Time) (orders.Attempt, error) {
+func (r *Router) attempt(w *world, o *orders.Order, account Account, ordinal int, now time.Time) (orders.Attempt, error) {
 	token, err := r.token()
 	if err != nil {
 		return orders.Attempt{}, err
@@ -264,14 +276,14 @@ func (r *Router) attempt(o *orders.Order, account Account, ordinal int, now time
 	d := account.Provider.Describe()
 	return orders.Attempt{
 		No: no, Ordinal: ordinal, Account: account.Name, Provider: d.Name, Environment: string(account.Environment),
-		PayeeMemberID: r.merchants[o.Merchant].Payees[account.Name], Token: token, CreatedAt: now,
+		PayeeMemberID: w.merchants[o.Merchant].Payees[account.Name], Token: token, CreatedAt: now,
 		QueryAt: o.ExpiresAt.Add(d.Patience.Grace),
 	}, nil
 }
 
 // request is what the adapter may put into the redirect of the current attempt.
-func (r *Router) request(o *orders.Order) providers.CreateRequest {
-	a, m := o.Current(), r.merchants[o.Merchant]
+func (r *Router) request(w *world, o *orders.Order) providers.CreateRequest {
+	a, m := o.Current(), w.merchants[o.Merchant]
 	lines := make([]providers.BillLine, len(o.Lines))
 	for i, l := range o.Lines {
 		lines[i] = providers.BillLine(l)
@@ -279,7 +291,7 @@ func (r *Router) request(o *orders.Order) providers.CreateRequest {
 	return providers.CreateRequest{
 		OrderNo: string(o.No), AttemptNo: string(a.No),
 		Merchant:      providers.Merchant{Code: m.Code, Name: m.Name, PayeeMemberID: a.PayeeMemberID},
-		PayerMemberID: o.PayerMemberID, Lines: lines, Total: o.Total, Methods: o.Methods,
+		PayerMemberID: o.PayerMemberID, Lines: lines, Total: o.Total, Methods: offered(w.accounts[a.Account].Provider.Describe(), a.Wishes.Methods),
 		Settlement: providers.Settlement(o.Settlement), CreatedAt: o.CreatedAt, ExpiresAt: o.ExpiresAt,
 		ReturnURL: r.d.Links.Return(a.Token), CallbackURL: r.d.Links.Callback(a.Account, a.Token),
 	}

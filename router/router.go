@@ -14,10 +14,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/router/policy"
 )
 
 // Account is one set of credentials at a provider, ready to be called.
@@ -45,18 +47,22 @@ type QueryRule struct {
 
 func (q QueryRule) applies(o *orders.Order) bool { return !q.Never && o.Total.Units() > q.Above }
 
-// Config is what a router serves. The order of Accounts is the order of display and of preference.
+// Config is what a router serves. The order of Accounts is the order of display and, where no route says otherwise, of
+// preference.
 type Config struct {
 	Accounts  []Account
 	Merchants []Merchant
+	Rules     policy.Rules
 }
 
 // Store is what the router needs of the order store.
 type Store interface {
 	orders.Placer
 	orders.Folder
+	orders.Refunder
 	orders.Reader
 	orders.Sweep
+	ControlStore
 }
 
 // Claims is a fast, forgetful lock against hot duplicates. It may lose everything at
@@ -79,6 +85,9 @@ type Meter interface {
 	OrderMoved(to string)
 	IdempotencyHit(layer string)
 	UnmappedCode(account string)
+	Attempt(account string)
+	Paid(account, by string)
+	CallbackMissing(account string)
 }
 
 // Deps are the router's collaborators. All are required except Claims: without it
@@ -92,46 +101,31 @@ type Deps struct {
 	Log    *slog.Logger
 	Meter  Meter
 	Wake   func() // after a commit that background work may wait for
+	Gates  Gates
+	// SetForced replaces all breakers that operators hold open or closed.
+	SetForced func([]Force)
 }
 
 // Router is safe for concurrent use.
 type Router struct {
-	accounts  map[string]Account
-	display   []Account
-	merchants map[string]Merchant
-	d         Deps
+	current atomic.Pointer[world]
+	imposed controls
+	probes  probes
+	d       Deps
 }
 
 // New checks the configuration and makes a router. It starts nothing.
 func New(c Config, d Deps) (*Router, error) {
-	if d.Store == nil || d.Links == nil || d.Now == nil || d.Rand == nil || d.Log == nil || d.Meter == nil || d.Wake == nil {
+	if d.Store == nil || d.Links == nil || d.Now == nil || d.Rand == nil || d.Log == nil || d.Meter == nil || d.Wake == nil || d.Gates == nil || d.SetForced == nil {
 		return nil, errors.New("router: a collaborator is missing")
 	}
-	r := &Router{accounts: map[string]Account{}, display: c.Accounts, merchants: map[string]Merchant{}, d: d}
-	for _, a := range c.Accounts {
-		if _, twice := r.accounts[a.Name]; twice || a.Name == "" || a.Provider == nil {
-			return nil, fmt.Errorf("router: account %q: needs a name of its own and a provider", a.Name)
-		}
-		if _, err := orders.NewAttemptNo(a.NumberPrefix, "2017061300000016", 1); err != nil {
-			return nil, fmt.Errorf("router: account %q: %w", a.Name, err)
-		}
-		if rule := a.Provider.Describe().Number; rule.MaxLength < len(a.NumberPrefix)+18 {
-			return nil, fmt.Errorf("router: account %q: its provider takes order numbers of %d characters, ours have %d", a.Name, rule.MaxLength, len(a.NumberPrefix)+18)
-		}
-		r.accounts[a.Name] = a
-	}
-	for _, m := range c.Merchants {
-		if _, twice := r.merchants[m.Code]; twice || m.Code == "" {
-			return nil, fmt.Errorf("router: merchant %q: needs a code of its own", m.Code)
-		}
-		r.merchants[m.Code] = m
-	}
-	return r, nil
+	r := &Router{d: d}
+	return r, r.Swap(c)
 }
 
 // Decoder finds the callback decoder of an account.
 func (r *Router) Decoder(account string) (providers.CallbackDecoder, bool) {
-	d, ok := r.accounts[account].Provider.(providers.CallbackDecoder)
+	d, ok := r.world().accounts[account].Provider.(providers.CallbackDecoder)
 	return d, ok
 }
 
@@ -150,17 +144,4 @@ func ref(o *orders.Order, a *orders.Attempt) providers.AttemptRef {
 		AttemptNo: string(a.No), Account: a.Account, Amount: o.Total, PayeeMemberID: a.PayeeMemberID,
 		Refs: a.Refs, CreatedAt: a.CreatedAt, HandedAt: a.HandedAt,
 	}
-}
-
-// observed times one provider call and counts it by the kind of its error.
-func observed[T any](r *Router, account string, op providers.Op, call func() (T, error)) (T, error) {
-	start := r.d.Now()
-	result, err := call()
-	kind := "ok"
-	if err != nil {
-		kind = providers.KindOf(err).String()
-		r.d.Log.Warn("provider call", "account", account, "op", string(op), "kind", kind, "err", err)
-	}
-	r.d.Meter.ProviderCall(account, string(op), kind, r.d.Now().Sub(start))
-	return result, err
 }

@@ -10,21 +10,27 @@ import (
 )
 
 const (
-	queryDeadline   = 10 * time.Second // unless the provider's patience says otherwise
-	confirmDeadline = 45 * time.Second // LINE Pay asks for a read time-out of at least 40 s
 	// sweepLease outlives one query and one confirm with their commits, so that no second worker takes
 	// a claim whose holder is alive.
 	sweepLease    = 2 * time.Minute
 	orphanLife    = 7 * 24 * time.Hour
 	slowestAsking = 10 * time.Minute
 	idleLook      = time.Minute // a look at the clock even if nothing seems due
+	queryPlan     = 72 * time.Hour
 )
 
 // QueryStep asks the provider of the attempt at an account that is due first what became of
 // it, and applies the answer. It does at most one claimed unit and says when to come again.
 func (r *Router) QueryStep(ctx context.Context, account string) (time.Time, error) {
 	now := r.d.Now()
-	w, err := r.d.Store.ClaimQuery(ctx, account, now, sweepLease)
+	known, ok := r.world().accounts[account]
+	if !ok {
+		return now.Add(idleLook), nil
+	}
+	if until := r.quietUntil(account); !until.IsZero() {
+		return idle(now, until, nil)
+	}
+	w, err := r.d.Store.ClaimQuery(ctx, account, now, sweepLease, known.Provider.Describe().Patience.Gap)
 	if errors.Is(err, orders.ErrNothing) {
 		next, err := r.d.Store.NextQuery(ctx, account)
 		return idle(now, next, err)
@@ -32,14 +38,8 @@ func (r *Router) QueryStep(ctx context.Context, account string) (time.Time, erro
 	if err != nil {
 		return now.Add(time.Second), err
 	}
-	q := asking{Router: r, QueryWork: w, account: r.accounts[account]}
-	next, err := q.ask(ctx)
-	if err != nil {
-		return now.Add(time.Second), err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
-	defer cancel()
-	if err := r.d.Store.FinishQuery(ctx, q.QueryWork, r.d.Now(), next); err != nil {
+	q := asking{r: r, QueryWork: w, account: known}
+	if err := q.step(ctx); err != nil {
 		return now.Add(time.Second), err
 	}
 	return now, nil
@@ -47,38 +47,87 @@ func (r *Router) QueryStep(ctx context.Context, account string) (time.Time, erro
 
 // asking is one claimed query on its way.
 type asking struct {
-	*Router
+	r *Router
 	orders.QueryWork
-	account Account
+	account    Account
+	answered   bool // believably
+	authorised bool // the provider waits for our confirm
+}
+
+// step asks and ends the claim.
+func (q *asking) step(ctx context.Context) error {
+	next, err := q.ask(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	if !next.IsZero() && !q.r.d.Now().Before(q.planEnd()) {
+		if err := q.handOver(ctx); err != nil {
+			return err
+		}
+		next = time.Time{}
+	}
+	q.r.d.Log.Debug("asked", "order_no", string(q.Order.No), "attempt_no", string(q.Attempt), "account", q.account.Name,
+		"purpose", string(q.purpose()), "asked", q.Asked+1, "next", next)
+	return q.r.d.Store.FinishQuery(ctx, q.QueryWork, q.r.d.Now(), next)
+}
+
+// handOver makes a case for a person of what the provider did not tell in all the time that it is asked.
+func (q *asking) handOver(ctx context.Context) error {
+	detail := "asked " + q.account.Name + " why: " + string(q.purpose()) + "; its plan of queries ended at " + q.planEnd().UTC().Format(time.RFC3339)
+	applied, err := q.r.d.Store.OpenUnresolved(ctx, q.Attempt, detail, q.r.d.Now())
+	if err != nil || len(applied.Events) == 0 {
+		return err
+	}
+	q.r.tell(&orders.Evidence{Account: q.account.Name}, &applied)
+	q.r.d.Log.Error("nobody knows what became of a payment: a person must decide", "order_no", string(q.Order.No), "attempt_no", string(q.Attempt), "detail", detail)
+	q.r.d.Wake()
+	return nil
+}
+
+// planEnd is until when we go on asking by ourselves.
+func (q *asking) planEnd() time.Time {
+	begun := q.deadline()
+	if r := q.Order.UndecidedRefund(q.Attempt); r != nil && r.AskedAt.After(begun) {
+		begun = r.AskedAt
+	}
+	if q.Since.After(begun) {
+		begun = q.Since
+	}
+	return begun.Add(or(q.account.Provider.Describe().Patience.End, queryPlan))
 }
 
 // ask makes one query, applies its answer, confirms what waits for it, and says when to ask
 // again; the zero time: never.
 func (q *asking) ask(ctx context.Context) (time.Time, error) {
 	a, d := q.Order.Attempt(q.Attempt), q.account.Provider.Describe()
-	callCtx, cancel := context.WithTimeout(ctx, patience(d))
-	snapshot, err := observed(q.Router, q.account.Name, providers.OpQuery, func() (providers.Snapshot, error) {
-		return q.account.Provider.Query(callCtx, ref(&q.Order, a))
+	snapshot, err := call(ctx, q.r, q.account.Name, providers.OpQuery, queryLimit(d), func(ctx context.Context) (providers.Snapshot, error) {
+		return q.account.Provider.Query(ctx, ref(&q.Order, a))
 	})
-	cancel()
+	now := q.r.d.Now()
 	e := orders.Evidence{
-		Source: orders.SourceQuery, Purpose: q.purpose(), Account: q.account.Name, AttemptNo: a.No, ReceivedAt: q.d.Now(),
+		Source: orders.SourceQuery, Purpose: q.purpose(), Account: q.account.Name, AttemptNo: a.No, ReceivedAt: now, Settled: q.settled(now),
 		Raw: orders.Raw{Line: "query " + string(q.purpose()), Body: snapshot.Raw},
 	}
 	var next time.Time
 	if e.Fact, next = q.proven(ctx, &snapshot, err); e.Fact == nil {
 		return next, nil
 	}
-	applied, err := q.apply(ctx, e)
+	applied, err := q.r.apply(ctx, e)
 	if err != nil {
 		return time.Time{}, err
 	}
 	q.Order = applied.Order
 	if a = q.Order.Attempt(q.Attempt); a.State == orders.AttemptPaid {
+		if q.Order.UndecidedRefund(a.No) != nil {
+			return q.again(nil), nil
+		}
 		return time.Time{}, nil
 	}
 	if snapshot.Next == providers.NextConfirm {
-		refused, err := q.confirm(ctx, q.account, &q.Order, a)
+		q.authorised = true
+		refused, err := q.r.confirm(ctx, q.account, &q.Order, a)
 		return q.again(refused), err
 	}
 	if q.over() && a.State.Ended() && !q.mustKnow() {
@@ -87,33 +136,51 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 	return q.later(nil), nil
 }
 
+// settled says whether a refund that the provider does not list now was not carried out.
+func (q *asking) settled(now time.Time) bool {
+	r := q.Order.UndecidedRefund(q.Attempt)
+	if r == nil {
+		return false
+	}
+	for _, c := range q.Order.Calls {
+		if c.Attempt == r.Attempt && c.Op == orders.OpRefund && c.Ordinal == r.Ordinal {
+			return now.Sub(c.SentAt) >= refundLife+q.account.Provider.Describe().Patience.Grace
+		}
+	}
+	return false
+}
+
 // proven is what the answer to a query proves, or when to ask again because it proves nothing.
 func (q *asking) proven(ctx context.Context, s *providers.Snapshot, err error) (*orders.Fact, time.Time) {
 	d := q.account.Provider.Describe()
 	believed := d.AnswerAuth != providers.AnswerUnauthenticated // else anybody may have answered
 	switch {
 	case err == nil && believed:
-		return q.fact(q.account.Name, s, nil), time.Time{}
+		q.answered = true
+		return q.r.fact(q.account.Name, s, nil), time.Time{}
 	case err == nil:
 		return nil, q.later(nil)
 	case ctx.Err() != nil: // we are stopping: the next process asks at once
-		return nil, q.d.Now()
+		return nil, q.r.d.Now()
 	case providers.KindOf(err) != providers.NotFound || !believed || q.mustKnow():
 		return nil, q.again(err)
 	case !q.over(): // the citizen has not arrived there yet
-		return nil, q.deadline()
+		q.answered = true
+		return nil, q.later(nil)
 	case !d.Patience.NotFoundFinal:
 		return nil, q.again(err)
 	}
 	return &orders.Fact{State: orders.AttemptExpired}, time.Time{}
 }
 
-// later is when to ask again: not before the deadline, unless we must know.
+// later is when to ask again: ever more slowly, and at the deadline in any case. A provider that names no time for a first
+// query is asked at the deadline only, unless we must know.
 func (q *asking) later(err error) time.Time {
-	if q.over() || q.mustKnow() {
-		return q.again(err)
+	next, deadline := q.again(err), q.deadline()
+	if q.over() || q.mustKnow() || (q.account.Provider.Describe().Patience.FirstQuery > 0 && next.Before(deadline)) {
+		return next
 	}
-	return q.deadline()
+	return deadline
 }
 
 // purpose is why we ask.
@@ -123,6 +190,8 @@ func (q *asking) purpose() orders.Purpose {
 		return orders.PurposeDoubt(doubt)
 	case q.Unproven != "":
 		return orders.PurposeBeforePaid(q.Unproven)
+	case q.Order.UndecidedRefund(q.Attempt) != nil:
+		return orders.PurposeRefund(q.Order.UndecidedRefund(q.Attempt))
 	case q.over():
 		return orders.PurposeAfterDeadline
 	}
@@ -131,14 +200,20 @@ func (q *asking) purpose() orders.Purpose {
 
 // mustKnow says whether money may have moved: then we ask until the provider says what became of it, whatever the clock
 // says. That it does not know the payment is no such word.
-func (q *asking) mustKnow() bool { return q.Unproven != "" || q.Order.DoubtAbout(q.Attempt) != nil }
+func (q *asking) mustKnow() bool {
+	return q.Unproven != "" || q.Order.DoubtAbout(q.Attempt) != nil || q.Order.UndecidedRefund(q.Attempt) != nil
+}
 
 // deadline is when the provider's page must have ended, and over whether it has passed.
 func (q *asking) deadline() time.Time {
-	return q.Order.ExpiresAt.Add(q.account.Provider.Describe().Patience.Grace)
+	d, end := q.account.Provider.Describe(), q.Order.ExpiresAt
+	if a := q.Order.Attempt(q.Attempt); d.PageLife > 0 && !a.HandedAt.IsZero() && a.HandedAt.Add(d.PageLife).After(end) {
+		end = a.HandedAt.Add(d.PageLife)
+	}
+	return end.Add(d.Patience.Grace)
 }
 
-func (q *asking) over() bool { return !q.d.Now().Before(q.deadline()) }
+func (q *asking) over() bool { return !q.r.d.Now().Before(q.deadline()) }
 
 // again is when to ask again about what we must know: ever more slowly, and no sooner than the provider allows.
 func (q *asking) again(err error) time.Time {
@@ -147,19 +222,12 @@ func (q *asking) again(err error) time.Time {
 		wait *= 2
 	}
 	wait = min(wait, slowestAsking)
-	now := q.d.Now()
+	now := q.r.d.Now()
 	if e, ok := errors.AsType[*providers.Error](err); ok && e.RetryAfter > 0 {
 		q.NotBefore = now.Add(e.RetryAfter)
 		wait = max(wait, e.RetryAfter)
 	}
 	return now.Add(wait)
-}
-
-func patience(d providers.Descriptor) time.Duration {
-	if d.Patience.Deadline > 0 {
-		return d.Patience.Deadline
-	}
-	return queryDeadline
 }
 
 // confirm moves the money of an authorised attempt: claimed and committed first, sent
@@ -171,7 +239,7 @@ func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, 
 		r.d.Log.Error("provider waits for a confirm that its adapter cannot make", "account", account.Name, "attempt_no", string(a.No))
 		return nil, nil
 	}
-	call, err := r.d.Store.ClaimConfirm(ctx, a.No, r.d.Now())
+	sent, err := r.d.Store.ClaimConfirm(ctx, a.No, r.d.Now())
 	if errors.Is(err, orders.ErrNotPayable) || errors.Is(err, orders.ErrCallExists) {
 		r.d.Log.Info("not confirmed: the authorisation lapses", "order_no", string(o.No), "attempt_no", string(a.No), "why", err)
 		return nil, nil
@@ -179,17 +247,15 @@ func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, 
 	if err != nil {
 		return nil, err
 	}
-	callCtx, cancel := context.WithTimeout(ctx, confirmDeadline)
-	snapshot, refused := observed(r, account.Name, providers.OpConfirm, func() (providers.Snapshot, error) {
-		return confirmer.Confirm(callCtx, providers.ConfirmRequest{Attempt: ref(o, a)})
+	snapshot, refused := call(ctx, r, account.Name, providers.OpConfirm, confirmDeadline, func(ctx context.Context) (providers.Snapshot, error) {
+		return confirmer.Confirm(ctx, providers.ConfirmRequest{Attempt: ref(o, a)})
 	})
-	cancel()
 	believed := account.Provider.Describe().AnswerAuth != providers.AnswerUnauthenticated
-	call.Outcome, call.EndedAt = callOutcome(refused, believed), r.d.Now()
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	sent.Outcome, sent.EndedAt = callOutcome(refused, believed), r.d.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	var fact *orders.Fact
-	switch call.Outcome {
+	switch sent.Outcome {
 	case orders.OutcomeDone:
 		if believed {
 			fact = r.fact(account.Name, &snapshot, nil)
@@ -201,7 +267,7 @@ func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, 
 	state := a.State
 	if fact != nil {
 		applied, err := r.apply(ctx, orders.Evidence{
-			Source: orders.SourceCall, Account: account.Name, AttemptNo: a.No, Fact: fact, ReceivedAt: call.EndedAt,
+			Source: orders.SourceCall, Account: account.Name, AttemptNo: a.No, Fact: fact, ReceivedAt: sent.EndedAt,
 			Raw: orders.Raw{Line: "confirm", Body: snapshot.Raw},
 		})
 		if err != nil {
@@ -209,10 +275,10 @@ func (r *Router) confirm(ctx context.Context, account Account, o *orders.Order, 
 		}
 		state = applied.Order.Attempt(a.No).State
 	}
-	if call.Outcome == orders.OutcomeDone && state != orders.AttemptPaid {
-		call.Outcome = orders.OutcomeUnknown // an answer that proves no payment proves no refusal either
+	if sent.Outcome == orders.OutcomeDone && state != orders.AttemptPaid {
+		sent.Outcome = orders.OutcomeUnknown // an answer that proves no payment proves no refusal either
 	}
-	return refused, r.d.Store.FinishCall(ctx, call)
+	return refused, r.d.Store.FinishCall(ctx, sent)
 }
 
 // callOutcome says what a money call's error proves. A no is worth as much as the answer that says it.

@@ -499,7 +499,7 @@ func TestStepsRest(t *testing.T) {
 	if _, err := w.notice(o.Current(), "", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.store.ClaimQuery(t.Context(), "form-a", morning, 20*time.Second); err != nil {
+	if _, err := w.store.ClaimQuery(t.Context(), "form-a", morning, 20*time.Second, 0); err != nil {
 		t.Fatal(err)
 	}
 	if next, err := w.QueryStep(t.Context()); err != nil || !next.Equal(morning.Add(20*time.Second)) {

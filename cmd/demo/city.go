@@ -28,16 +28,20 @@ type city struct {
 	doors     app.Listeners
 	coreDoor  net.Listener
 	bankDoor  net.Listener
+	second    net.Listener
 	core      *core.Core
 	bank      *bravobank.Bank
+	branch    *bravobank.Bank // the bank's side of the second account
 	log       *slog.Logger
+
+	killing chan struct{} // closed: the bank's side of the first account ends at once
 }
 
 // addresses are host:port of every door.
-type addresses struct{ core, api, edge, bank, ops string }
+type addresses struct{ core, api, edge, bank, second, ops string }
 
 func openCity(ctx context.Context, dir string, log *slog.Logger) (*city, error) {
-	c := &city{dir: dir, log: log}
+	c := &city{dir: dir, log: log, killing: make(chan struct{})}
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -59,7 +63,10 @@ func (c *city) open(ctx context.Context) error {
 	if c.gateway, err = app.Open(ctx, config, app.Options{Log: c.log, Migrate: true}); err != nil {
 		return err
 	}
-	if err := c.openBank(); err != nil {
+	if c.bank, err = c.openBank("bank", c.keys.BankSeed, c.keys.GatewaySeed, payeeParking, payeeWater); err != nil {
+		return err
+	}
+	if c.branch, err = c.openBank("second bank", c.keys.SecondBankSeed, c.keys.SecondGatewaySeed, secondParking, secondWater); err != nil {
 		return err
 	}
 	c.core, err = core.New(core.Config{
@@ -69,20 +76,20 @@ func (c *city) open(ctx context.Context) error {
 	return err
 }
 
-func (c *city) openBank() error {
-	signer, err := signing.NewEd25519Signer(bankKeyID, signing.NewSecret(c.keys.BankSeed))
+// openBank opens the bank's side of one account.
+func (c *city) openBank(part string, bankSeed, gatewaySeed []byte, parking, water string) (*bravobank.Bank, error) {
+	signer, err := signing.NewEd25519Signer(bankKeyID, signing.NewSecret(bankSeed))
 	if err != nil {
-		return fmt.Errorf("demo: bank: %w", err)
+		return nil, fmt.Errorf("demo: bank: %w", err)
 	}
-	gatewayKeys, err := signing.NewEd25519Keys([]signing.Ed25519Key{{ID: orderKeyID, Public: public(c.keys.GatewaySeed)}})
+	gatewayKeys, err := signing.NewEd25519Keys([]signing.Ed25519Key{{ID: orderKeyID, Public: public(gatewaySeed)}})
 	if err != nil {
-		return fmt.Errorf("demo: bank: %w", err)
+		return nil, fmt.Errorf("demo: bank: %w", err)
 	}
-	c.bank, err = bravobank.New(bravobank.Config{
+	return bravobank.New(bravobank.Config{
 		Environment: "demo", Key: signer, OrderKeys: gatewayKeys,
-		Merchants: map[string]string{payeeParking: nameParking, payeeWater: nameWater}, ShopURL: "http://" + c.addresses.core + "/",
-	}, bravobank.Deps{Now: time.Now, Rand: rand.Reader, HTTP: &http.Client{Timeout: 10 * time.Second}, Log: c.log.With("part", "bank")})
-	return err
+		Merchants: map[string]string{parking: nameParking, water: nameWater}, ShopURL: "http://" + c.addresses.core + "/",
+	}, bravobank.Deps{Now: time.Now, Rand: rand.Reader, HTTP: &http.Client{Timeout: 10 * time.Second}, Log: c.log.With("part", part)})
 }
 
 // listen opens every door on loopback: its usual port, or the next free one.
@@ -94,7 +101,7 @@ func (c *city) listen(ctx context.Context) error {
 		addr *string
 	}{
 		{"core", 8000, &c.coreDoor, &c.addresses.core}, {"API", 8080, &c.doors.API, &c.addresses.api},
-		{"edge", 8081, &c.doors.Edge, &c.addresses.edge}, {"bank", 8090, &c.bankDoor, &c.addresses.bank},
+		{"edge", 8081, &c.doors.Edge, &c.addresses.edge}, {"bank", 8090, &c.bankDoor, &c.addresses.bank}, {"second bank", 8091, &c.second, &c.addresses.second},
 		{"ops", 9090, &c.doors.Ops, &c.addresses.ops},
 	} {
 		var err error
@@ -137,23 +144,31 @@ func (c *city) serve(ctx context.Context) error {
 	asking, stopAsking := context.WithCancel(ctx)
 	defer stopAsking()
 	var parts sync.WaitGroup
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	for _, s := range []struct {
 		handler http.Handler
 		on      net.Listener
-	}{{c.core.Handler(), c.coreDoor}, {c.bank.Handler(), c.bankDoor}} {
+	}{{c.core.Handler(), c.coreDoor}, {c.bank.Handler(), c.bankDoor}, {c.branch.Handler(), c.second}} {
 		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second}
 		parts.Go(func() {
 			if err := server.Serve(s.on); !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
 			}
 		})
+		killed := make(chan struct{})
+		if s.on == c.bankDoor {
+			killed = c.killing
+		}
 		parts.Go(func() {
-			<-around.Done()
-			_ = server.Close() // the city ends, nothing is owed to its visitors
+			select {
+			case <-around.Done():
+			case <-killed:
+			}
+			_ = server.Close() // nothing is owed to its visitors
 		})
 	}
 	parts.Go(func() { keep(around, bankPace, c.workOf(around, "bank", c.bank.Step)) })
+	parts.Go(func() { keep(around, bankPace, c.workOf(around, "second bank", c.branch.Step)) })
 	parts.Go(func() {
 		keep(asking, corePace, c.workOf(around, "core", c.core.Step))
 		stopGateway()
@@ -205,7 +220,7 @@ func keep(ctx context.Context, pace time.Duration, work func() (next time.Time))
 
 func (c *city) close() error {
 	errs := []error{c.doors.Close()}
-	for _, l := range []net.Listener{c.coreDoor, c.bankDoor} {
+	for _, l := range []net.Listener{c.coreDoor, c.bankDoor, c.second} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
@@ -225,13 +240,14 @@ func (c *city) facts() any {
 		Edge     string `json:"edge"`
 		Ops      string `json:"ops"`
 		Bank     string `json:"bank"`
+		Second   string `json:"second_bank"`
 		APIKey   string `json:"api_key"`
 		Account  string `json:"bank_account"`
 		Password string `json:"bank_password"`
 		Data     string `json:"data"`
 	}{
 		"http://" + c.addresses.core, "http://" + c.addresses.api, "http://" + c.addresses.edge, "http://" + c.addresses.ops,
-		"http://" + c.addresses.bank, c.keys.apiKey(), login.Name, login.Password, c.dir,
+		"http://" + c.addresses.bank, "http://" + c.addresses.second, c.keys.apiKey(), login.Name, login.Password, c.dir,
 	}
 }
 
@@ -242,6 +258,7 @@ func (c *city) banner(logFile string, took time.Duration) string {
 	fmt.Fprintf(&b, "  City        http://%s      start here\n", c.addresses.core)
 	fmt.Fprintf(&b, "  Bravo Bank  http://%s      account %s, password %s\n", c.addresses.bank, login.Name, login.Password)
 	fmt.Fprintf(&b, "              http://%s/faults/panel      make the bank misbehave\n", c.addresses.bank)
+	fmt.Fprintf(&b, "              http://%s      its second account, used while the first one is away\n", c.addresses.second)
 	fmt.Fprintf(&b, "  Order API   http://%s/docs\n", c.addresses.api)
 	fmt.Fprintf(&b, "              key %s\n", c.keys.apiKey())
 	fmt.Fprintf(&b, "  Edge        http://%s      callbacks and checkout pages\n", c.addresses.edge)

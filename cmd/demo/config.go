@@ -14,10 +14,14 @@ const (
 	account      = "bravobank-main"
 	payeeParking = "1136549"
 	payeeWater   = "1136550"
-	nameParking  = "臺北市停車管理工程處"
-	nameWater    = "臺北自來水事業處"
-	orderKeyID   = "demo-gateway-1"
-	bankKeyID    = "demo-bank-1"
+	// The second account at the bank, with member ids and keys of its own.
+	second        = "bravobank-second"
+	secondParking = "2136549"
+	secondWater   = "2136550"
+	nameParking   = "臺北市停車管理工程處"
+	nameWater     = "臺北自來水事業處"
+	orderKeyID    = "demo-gateway-1"
+	bankKeyID     = "demo-bank-1"
 )
 
 // configuration is a gateway's configuration file, as an operator would write it.
@@ -33,8 +37,8 @@ clients:
     return_prefixes: ["http://{{.Core}}"]
     webhook: {url: "http://{{.Core}}/webhooks", network: loopback, keys: ["{{.EventSigner}}"]}
 merchants:
-  - {code: pma, name: {{.NameParking}}, name_en: Parking Management and Development Office, payees: { {{.Account}}: "{{.PayeeParking}}"}}
-  - {code: twd, name: {{.NameWater}}, name_en: Taipei Water Department, payees: { {{.Account}}: "{{.PayeeWater}}"}}
+  - {code: pma, name: {{.NameParking}}, name_en: Parking Management and Development Office, payees: { {{.Account}}: "{{.PayeeParking}}", {{.Second}}: "{{.SecondParking}}"}}
+  - {code: twd, name: {{.NameWater}}, name_en: Taipei Water Department, payees: { {{.Account}}: "{{.PayeeWater}}", {{.Second}}: "{{.SecondWater}}"}}
 accounts:
   - name: {{.Account}}
     adapter: bravobank
@@ -45,6 +49,15 @@ accounts:
       api_url: http://{{.Bank}}
       signing_key: {id: {{.OrderKeyID}}, seed: "{{.OrderSeed}}"}
       bank_keys: [{id: {{.BankKeyID}}, key: "{{.BankKey}}"}]
+  - name: {{.Second}}
+    adapter: bravobank
+    network: loopback
+    query_before_paid: never
+    settings:
+      order_url: http://{{.SecondBank}}/order
+      api_url: http://{{.SecondBank}}
+      signing_key: {id: {{.OrderKeyID}}, seed: "{{.SecondOrderSeed}}"}
+      bank_keys: [{id: {{.BankKeyID}}, key: "{{.SecondBankKey}}"}]
 `))
 
 // configure writes and parses the demo's configuration.
@@ -56,6 +69,9 @@ func configure(dir string, a addresses, k *keys) (*configs.Config, error) {
 		"Account": account, "NameParking": nameParking, "NameWater": nameWater, "PayeeParking": payeeParking, "PayeeWater": payeeWater,
 		"OrderKeyID": orderKeyID, "OrderSeed": base64.RawURLEncoding.EncodeToString(k.GatewaySeed),
 		"BankKeyID": bankKeyID, "BankKey": base64.RawURLEncoding.EncodeToString(public(k.BankSeed)),
+		"Second": second, "SecondBank": a.second, "SecondParking": secondParking, "SecondWater": secondWater,
+		"SecondOrderSeed": base64.RawURLEncoding.EncodeToString(k.SecondGatewaySeed),
+		"SecondBankKey":   base64.RawURLEncoding.EncodeToString(public(k.SecondBankSeed)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("demo: configuration: %w", err)

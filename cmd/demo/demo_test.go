@@ -132,7 +132,7 @@ func TestBanner(t *testing.T) {
 		t.Fatal(err)
 	}
 	pages := regexp.MustCompile(`http://\S+`).FindAllString(banner, -1)
-	if len(pages) != 6 {
+	if len(pages) != 7 {
 		t.Fatalf("%d addresses in %s", len(pages), banner)
 	}
 	for _, page := range pages {
@@ -149,7 +149,7 @@ func TestBanner(t *testing.T) {
 		}
 	}
 	key := regexp.MustCompile(`gk_\S+`).FindString(banner)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.TrimSuffix(pages[3], "/docs")+"/v1/events", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.TrimSuffix(pages[4], "/docs")+"/v1/events", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

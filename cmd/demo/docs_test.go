@@ -92,7 +92,7 @@ func payAt(t *testing.T, checkout string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &player{browser: b, out: io.Discard}
+	p := &player{browser: b}
 	if err := p.visit(t.Context(), checkout); err != nil {
 		t.Fatal(err)
 	}

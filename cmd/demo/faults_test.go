@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -134,7 +133,7 @@ func walkToPayment(t *testing.T, c *city) *player {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &player{city: c, browser: b, out: io.Discard}
+	p := &player{city: c, browser: b}
 	for _, step := range []func(context.Context) error{p.lookUp, p.tick, p.choose, p.logIn, p.readOrder} {
 		if err := step(t.Context()); err != nil {
 			t.Fatal(err)

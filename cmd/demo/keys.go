@@ -21,6 +21,14 @@ type keys struct {
 	GatewaySeed []byte `json:"gateway_seed"` // signs orders
 	BankSeed    []byte `json:"bank_seed"`    // signs notices
 	EventSeed   []byte `json:"event_seed"`   // signs events
+
+	SecondGatewaySeed []byte `json:"second_gateway_seed"` // of the second account at the bank
+	SecondBankSeed    []byte `json:"second_bank_seed"`
+}
+
+// seeds are the keys that are made of a seed.
+func (k *keys) seeds() []*[]byte {
+	return []*[]byte{&k.GatewaySeed, &k.BankSeed, &k.EventSeed, &k.SecondGatewaySeed, &k.SecondBankSeed}
 }
 
 // loadKeys reads the keys of a data folder, or makes them.
@@ -31,13 +39,12 @@ func loadKeys(dir string) (keys, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &k)
 	}
-	if err == nil && len(k.GatewaySeed) == ed25519.SeedSize && len(k.BankSeed) == ed25519.SeedSize && len(k.EventSeed) == ed25519.SeedSize && k.APISecret != "" {
-		return k, nil
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return keys{}, fmt.Errorf("demo: %s: %w; to make a new city: %s", path, err, resetCommand(dir))
 	}
-	k = keys{APISecret: base64.RawURLEncoding.EncodeToString(seed()), GatewaySeed: seed(), BankSeed: seed(), EventSeed: seed()}
+	if !k.complete() {
+		return k, nil
+	}
 	if b, err = json.Marshal(k); err != nil { //nolint:gosec // this is the file of keys
 		return keys{}, fmt.Errorf("demo: keys: %w", err)
 	}
@@ -45,6 +52,19 @@ func loadKeys(dir string) (keys, error) {
 		return keys{}, fmt.Errorf("demo: keys: %w", err)
 	}
 	return k, nil
+}
+
+// complete makes what is missing, and says whether anything was.
+func (k *keys) complete() (changed bool) {
+	if k.APISecret == "" {
+		k.APISecret, changed = base64.RawURLEncoding.EncodeToString(seed()), true
+	}
+	for _, s := range k.seeds() {
+		if len(*s) != ed25519.SeedSize {
+			*s, changed = seed(), true
+		}
+	}
+	return changed
 }
 
 func seed() []byte {

@@ -34,7 +34,7 @@ func main() {
 type options struct {
 	once, asJSON, reset bool
 	data                string
-	log                 string
+	log, scenario       string
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -44,12 +44,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.BoolVar(&o.asJSON, "json", false, "print one line of JSON with the addresses and the key, then serve")
 	f.StringVar(&o.data, "data", usualData, "folder for the demo's data; -once uses a new one and removes it")
 	f.BoolVar(&o.reset, "reset", false, "forget the data first")
+	f.StringVar(&o.scenario, "scenario", "pay", "what -once plays: "+scenarioNames())
 	f.StringVar(&o.log, "log", "", "file for the gateway's log; default: gateway.log in the data folder")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
 		return fmt.Errorf("demo: unknown argument %q; see -help", f.Arg(0))
+	}
+	if _, ok := scenarios()[o.scenario]; !ok {
+		return fmt.Errorf("demo: no scenario %q; there are %s", o.scenario, scenarioNames())
+	}
+	if o.scenario != "pay" && !o.once {
+		return errors.New("demo: -scenario is for -once: go run ./cmd/demo -once -scenario " + o.scenario)
 	}
 	if o.once {
 		if err := alone(f); err != nil {
@@ -105,7 +112,7 @@ func (o *options) start(ctx context.Context, out io.Writer) error {
 	go func() { stopped <- c.serve(ctx) }()
 	switch {
 	case o.once:
-		err = c.play(ctx, out)
+		err = c.play(ctx, o.scenario, out)
 		cancel()
 	case o.asJSON:
 		err = json.NewEncoder(out).Encode(c.facts())

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,6 +24,11 @@ type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway until SIGTERM."`
 	Check   checkCmd   `cmd:"" help:"Check a configuration file and print every problem with its line. Starts nothing."`
 	Migrate migrateCmd `cmd:"" help:"Bring the store's schema up to date."`
+
+	Cases     casesCmd     `cmd:"" help:"Payments and refunds of which nobody knows the end: a person decides."`
+	Providers providersCmd `cmd:"" help:"Accounts at providers: how they are, and what is imposed on them."`
+	Route     routeCmd     `cmd:"" help:"Where orders go, and why."`
+
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -65,9 +71,39 @@ func (s *serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
+	defer reloading(ctx, a, s.Config, log)()
 	log.Info("serving", "version", version(), "environment", string(c.Environment),
 		"api", l.API.Addr().String(), "edge", l.Edge.Addr().String(), "ops", l.Ops.Addr().String())
 	return a.Serve(ctx, l)
+}
+
+// reloading takes the file again whenever the process gets SIGHUP, until the returned function is called.
+func reloading(ctx context.Context, a *app.App, file string, log *slog.Logger) (stop func()) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(ctx)
+	var worker sync.WaitGroup
+	worker.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+			}
+			c, err := app.Load(file)
+			if err == nil {
+				_ = a.Reload(c) // it says itself what came of it
+				continue
+			}
+			a.ReloadRefused()
+			log.Error("configuration not reloaded: the old one holds", "err", err)
+		}
+	})
+	return func() {
+		signal.Stop(hup)
+		cancel()
+		worker.Wait()
+	}
 }
 
 type checkCmd struct{ configFlag }

@@ -59,6 +59,12 @@ func TestCheckExample(t *testing.T) {
 	if !found || !closed || !strings.Contains(commands, "gateway check -f") {
 		t.Fatalf("the page has other commands: %s", commands)
 	}
+	_, helps, found := strings.Cut(rest, "```sh\ngo run ./cmd/gateway providers")
+	helps, _, closed = strings.Cut("go run ./cmd/gateway providers"+helps, "```")
+	if !found || !closed {
+		t.Fatal("the page does not show what operators can do")
+	}
+	commands += helps
 	sh := exec.CommandContext(t.Context(), "sh", "-ec", commands)
 	sh.Dir = "../.."
 	sh.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
@@ -199,8 +205,19 @@ func start(t *testing.T, config string) *gateway {
 			go func() { _, _ = io.Copy(io.Discard, stderr) }() // ends with the process
 			g := &gateway{cmd: cmd, api: "http://" + l.API, edge: "http://" + l.Edge, ops: "http://" + l.Ops}
 			g.ready(t)
+			insist(t, config)
 			return g
 		}
+	}
+}
+
+// insist holds the account's breakers closed as an operator does, since nobody answers at its bank and nobody would be
+// sent there.
+func insist(t *testing.T, config string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), binary, "providers", "open", "-f", config, "--for", "0s", "--reason", "its bank is a test's", "bravobank-main").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "bravobank-main: breaker held closed") {
+		t.Fatalf("%s, %v", out, err)
 	}
 }
 

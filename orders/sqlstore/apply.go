@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,8 @@ func (u unit) fold(e orders.Evidence) (orders.Applied, error) {
 	e.ReceivedAt = received
 	f := orders.Fold(b, e)
 	result.Verdict, result.Why, result.Events = f.Verdict, f.Why, f.Events
-	result.Moved = b.Order.State != f.Book.Order.State || !reflect.DeepEqual(b.Order.Attempts, f.Book.Order.Attempts)
+	result.Moved = b.Order.State != f.Book.Order.State || !reflect.DeepEqual(b.Order.Attempts, f.Book.Order.Attempts) ||
+		!slices.Equal(b.Order.Refunds, f.Book.Order.Refunds)
 	if result.Moved || len(f.Events) > 0 {
 		if err := u.save(&change{b, f}, received); err != nil {
 			return result, err
@@ -76,7 +78,7 @@ func (u unit) wantQuery(a *orders.Applied, e *orders.Evidence) error {
 	if answer || !hint && !e.Ask && a.Verdict != orders.VerdictNeedsQuery {
 		return nil
 	}
-	if a.Order.Attempt(e.AttemptNo).State == orders.AttemptPaid {
+	if a.Order.Attempt(e.AttemptNo).State == orders.AttemptPaid && a.Order.UndecidedRefund(e.AttemptNo) == nil {
 		return nil
 	}
 	spacing := time.Duration(0)
@@ -213,6 +215,11 @@ func storable(e orders.Evidence) orders.Evidence {
 			refs[valid(name)] = valid(value)
 		}
 		f.Refs = refs
+	}
+	f.Refunds = slices.Clone(f.Refunds)
+	for i := range f.Refunds {
+		r := &f.Refunds[i]
+		r.ID, r.ProviderRefundNo, r.State = text(r.ID), text(r.ProviderRefundNo), orders.RefundState(text(string(r.State)))
 	}
 	e.Fact = &f
 	return e

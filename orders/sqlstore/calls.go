@@ -48,11 +48,18 @@ func (s *Store) FinishCall(ctx context.Context, c orders.Call) error {
 		if err != nil {
 			return orders.Order{}, err
 		}
-		o, err := u.lockOrder(no)
+		b, err := u.lock(no)
 		if err != nil {
-			return o, err
+			return b.Order, err
 		}
-		return o, u.finishCall(&o, c)
+		if err := u.finishCall(&b.Order, c); err != nil {
+			return b.Order, err
+		}
+		next := change{b, orders.CallEnded(b, c.Attempt, c.EndedAt)}
+		if next.Verdict != orders.VerdictApplied {
+			return b.Order, nil
+		}
+		return b.Order, u.save(&next, c.EndedAt)
 	})
 	return err
 }

@@ -2,9 +2,10 @@
 //
 // Every verb of orders.Store is one transaction at READ COMMITTED, repeated as a whole
 // when the database asks for it. Locks are taken by updates and always in this order:
-// idempotency key, nonce, evidence, order, then bills by number. The one exception is a
-// take-over, which fences the key of the order that loses its bills; there the database
-// may have to break a deadlock. Rules are decided by
+// idempotency key, nonce, evidence, order, then bills by number, then rows beside them. The
+// exceptions are a take-over, which fences the key of the order that loses its bills, and a
+// further attempt, which drops the key of a dead request for one; there the database may
+// have to break a deadlock. Rules are decided by
 // the pure functions of package orders on rows that were read after the lock, in new
 // statements.
 //

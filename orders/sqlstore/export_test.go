@@ -38,7 +38,9 @@ func (s *Store) PlaceHeld(ctx context.Context, p orders.Placement, h *Hold) erro
 }
 
 func (s *Store) HandHeld(ctx context.Context, no orders.OrderNo, a orders.AttemptNo, now time.Time, h *Hold) error {
-	return held(ctx, s, h, func(u unit) (orders.Order, error) { return u.hand(no, a, true, now) })
+	return held(ctx, s, h, func(u unit) (orders.Order, error) {
+		return u.hand(orders.Handing{Order: no, Attempt: a, Again: true, Now: now})
+	})
 }
 
 func (s *Store) ClaimConfirmHeld(ctx context.Context, a orders.AttemptNo, now time.Time, h *Hold) error {
@@ -47,6 +49,22 @@ func (s *Store) ClaimConfirmHeld(ctx context.Context, a orders.AttemptNo, now ti
 
 func (s *Store) ResumeHeld(ctx context.Context, r orders.Resumption, h *Hold) error {
 	return held(ctx, s, h, func(u unit) (resumed, error) { return u.resume(r) })
+}
+
+func (s *Store) AddAttemptHeld(ctx context.Context, a orders.Addition, h *Hold) error {
+	return held(ctx, s, h, func(u unit) (orders.Order, error) { return u.addNext(a) })
+}
+
+func (s *Store) CancelHeld(ctx context.Context, c orders.Cancellation, h *Hold) error {
+	return held(ctx, s, h, func(u unit) (orders.Order, error) { return u.cancel(c) })
+}
+
+func (s *Store) ApplyHeld(ctx context.Context, e orders.Evidence, h *Hold) error {
+	return held(ctx, s, h, func(u unit) (orders.Applied, error) { return u.apply(storable(e)) })
+}
+
+func (s *Store) AskRefundHeld(ctx context.Context, r orders.RefundRequest, h *Hold) error {
+	return held(ctx, s, h, func(u unit) (orders.Order, error) { return u.askRefund(r) })
 }
 
 // HoldNumbers makes every draw wait until it is released.

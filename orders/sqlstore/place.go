@@ -36,19 +36,20 @@ func (s *Store) Place(ctx context.Context, p orders.Placement) (orders.Order, er
 	return write(ctx, s, func(u unit) (orders.Order, error) { return u.place(p) })
 }
 
-const sqlAddKey = `INSERT INTO keys (client_id, route, idem_key, fingerprint, order_no, done, status, answer, fence, lease_ms, created_ms)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10)
+const sqlAddKey = `INSERT INTO keys (client_id, route, idem_key, fingerprint, order_no, done, status, answer, fence, lease_ms, created_ms, placed)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11)
 	ON CONFLICT (client_id, route, idem_key) DO NOTHING`
 
 func (u unit) place(p orders.Placement) (orders.Order, error) {
 	o := p.Order
-	o.State, o.Version, o.Late, o.Review, o.Calls, o.Surplus = orders.OrderOpen, 1, false, false, nil, nil
+	o.State, o.Version, o.Late, o.Review, o.CancelAsked = orders.OrderOpen, 1, false, false, time.Time{}
+	o.Calls, o.Surplus, o.Refunds, o.Cases = nil, nil, nil, nil
 	o.Attempts = slices.Clone(o.Attempts)
 	asStored(&o)
 	if len(o.Attempts) != 1 {
 		return o, fmt.Errorf("sqlstore: a new order has one attempt, not %d", len(o.Attempts))
 	}
-	if err := u.addKey(p, &o); err != nil {
+	if err := u.addKey(&p, &o); err != nil {
 		return o, err
 	}
 	if err := u.addOrder(&o); err != nil {
@@ -65,9 +66,9 @@ func (u unit) place(p orders.Placement) (orders.Order, error) {
 	return o, u.addEvents(&o, []orders.EventType{orders.EventCreated}, o.CreatedAt)
 }
 
-// addKey claims the idempotency key, with the answer when it is known: every field that an
+// addKey claims the idempotency key under which an order is placed, with the answer when it is known: every field that an
 // answer shows is set by now.
-func (u unit) addKey(p orders.Placement, o *orders.Order) error {
+func (u unit) addKey(p *orders.Placement, o *orders.Order) error {
 	status, body, lease := 0, []byte{}, p.LeaseUntil
 	if p.Answer != nil {
 		var err error
@@ -76,7 +77,11 @@ func (u unit) addKey(p orders.Placement, o *orders.Order) error {
 		}
 		lease = o.CreatedAt
 	}
-	n, err := u.exec(sqlAddKey, refArgs(p.Key, p.Fingerprint[:], o.No, p.Answer != nil, status, bytesOf(body), lease.UnixMilli(), o.CreatedAt.UnixMilli())...)
+	return u.claimKey(refArgs(p.Key, p.Fingerprint[:], o.No, p.Answer != nil, status, bytesOf(body), lease.UnixMilli(), millis(o.CreatedAt), true))
+}
+
+func (u unit) claimKey(row []any) error {
+	n, err := u.exec(sqlAddKey, row...)
 	if err == nil && n == 0 {
 		err = orders.ErrKeyTaken
 	}
@@ -84,8 +89,37 @@ func (u unit) addKey(p orders.Placement, o *orders.Order) error {
 }
 
 const (
+	// Whoever repeats a request that died takes its key, for the same command.
+	sqlDropDeadKey = `DELETE FROM keys WHERE client_id = $1 AND route = $2 AND idem_key = $3 AND fingerprint = $4
+		AND NOT done AND NOT placed AND lease_ms <= $5`
+	sqlKeepAnswer = `UPDATE keys SET done = $4, status = $5, answer = $6, lease_ms = $7
+		WHERE client_id = $1 AND route = $2 AND idem_key = $3`
+)
+
+// takeKey claims the key of a request about an order, before anything is judged: whoever loses a race for the key gets the
+// winner's answer and no conflict that the winner made. keepAnswer ends it.
+func (u unit) takeKey(key *orders.NewKey, no orders.OrderNo, now time.Time) error {
+	if _, err := u.exec(sqlDropDeadKey, refArgs(key.Ref, key.Fingerprint[:], now.UnixMilli())...); err != nil {
+		return err
+	}
+	return u.claimKey(refArgs(key.Ref, key.Fingerprint[:], no, true, 0, []byte{}, now.UnixMilli(), now.UnixMilli(), false))
+}
+
+// keepAnswer stores the answer to a request under its key, which runs on when there is none yet.
+func (u unit) keepAnswer(key *orders.NewKey, answer orders.Render, o *orders.Order, now time.Time) error {
+	if answer == nil {
+		return u.exec1(sqlKeepAnswer, refArgs(key.Ref, false, 0, []byte{}, key.LeaseUntil.UnixMilli())...)
+	}
+	status, body, err := answer(o)
+	if err != nil {
+		return err
+	}
+	return u.exec1(sqlKeepAnswer, refArgs(key.Ref, true, status, bytesOf(body), now.UnixMilli())...)
+}
+
+const (
 	sqlAddOrder = `INSERT INTO orders (` + orderColumns + `, settle_ms)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, NULL, 0, $20)
 		ON CONFLICT (client_id, client_reference) DO NOTHING`
 	sqlAddLine = `INSERT INTO order_lines (order_no, bill_no, pos, name, quantity, unit_price, subtotal)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)`
@@ -122,15 +156,15 @@ const sqlAnswerKey = `UPDATE keys SET done = TRUE, status = $4, answer = $5
 	WHERE client_id = $1 AND route = $2 AND idem_key = $3 AND NOT done`
 
 // answer stores the answer under the key, whose row this transaction has locked. Nil: none yet.
-func (u unit) answer(ref orders.KeyRef, render func(*orders.Order) (int, []byte, error), o *orders.Order) error {
-	if render == nil {
+func (u unit) answer(ref *orders.KeyRef, render orders.Render, o *orders.Order) error {
+	if render == nil || ref == nil {
 		return nil
 	}
 	status, body, err := render(o)
 	if err != nil {
 		return err
 	}
-	return u.exec1(sqlAnswerKey, refArgs(ref, status, bytesOf(body))...)
+	return u.exec1(sqlAnswerKey, refArgs(*ref, status, bytesOf(body))...)
 }
 
 // bytesOf keeps nil from becoming null.
@@ -148,8 +182,8 @@ const (
 			CASE WHEN bills.holder_order = '' AND bills.paid_order = '' THEN $3 ELSE bills.holder_order END
 		RETURNING holder_order, paid_order`
 	sqlTakeOver   = `UPDATE bills SET holder_order = $3 WHERE merchant = $1 AND bill_no = $2 AND paid_order = ''`
-	sqlRunningKey = `SELECT lease_ms FROM keys WHERE order_no = $1 AND NOT done`
-	sqlFenceKey   = `UPDATE keys SET fence = fence + 1 WHERE order_no = $1 AND NOT done AND lease_ms = $2`
+	sqlRunningKey = `SELECT lease_ms FROM keys WHERE order_no = $1 AND NOT done AND placed`
+	sqlFenceKey   = `UPDATE keys SET fence = fence + 1 WHERE order_no = $1 AND NOT done AND placed AND lease_ms = $2`
 )
 
 // hold makes the order the holder of all of its bills, or returns a *BillError. All bills

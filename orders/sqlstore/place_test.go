@@ -114,7 +114,8 @@ func TestTakeOver(t *testing.T) {
 					t.Errorf("bills %+v", book.Bills)
 				}
 				if p.Answer == nil { // whoever still works on the first must not hand out a page
-					wantErr(t, s.RenewLease(t.Context(), p.Key, 0, after(time.Hour)), orders.ErrFenced)
+					_, err := s.AddAttempt(t.Context(), leased(p, 0, after(time.Minute)))
+					wantErr(t, err, orders.ErrFenced)
 				}
 			})
 		})
@@ -171,7 +172,7 @@ func TestFinishCreate(t *testing.T) {
 				if c.said != orders.AttemptIntent {
 					applied(t, s, e)
 				}
-				f := orders.CreateFinish{Key: p.Key, Attempt: o.Attempts[0].No, Now: now, Outcome: c.outcome}
+				f := orders.CreateFinish{Key: &p.Key, Attempt: o.Attempts[0].No, Now: now, Outcome: c.outcome}
 				if c.outcome == orders.OutcomeDone {
 					f.Redirect, f.Refs = &orders.Redirect{Method: "GET", URL: "https://wallet.example/"}, map[string]string{"transactionId": "7"}
 					f.Answer = answer(201)
@@ -215,39 +216,38 @@ func TestResume(t *testing.T) {
 		s := d.open(t)
 		p := serverCreate(placement(1, "AAAAAAAAA"))
 		o := placed(t, s, p)
-		_, _, err := s.Resume(t.Context(), resumption(p, p.LeaseUntil.Add(-time.Millisecond)))
+		_, err := s.Resume(t.Context(), resumption(p, p.LeaseUntil.Add(-time.Millisecond)))
 		wantErr(t, err, orders.ErrKeyTaken)
 		at := p.LeaseUntil.Add(time.Second)
 		other := resumption(p, at)
 		other.Fingerprint[5]++
-		_, _, err = s.Resume(t.Context(), other)
+		_, err = s.Resume(t.Context(), other)
 		wantErr(t, err, orders.ErrKeyTaken)
 
-		got, fence, err := s.Resume(t.Context(), resumption(p, at))
-		if err != nil {
-			t.Fatal(err)
+		resumed := must[orders.Resumed](t)(s.Resume(t.Context(), resumption(p, at)))
+		if resumed.Fence != 1 || resumed.Opened || len(resumed.Order.Attempts) != 1 || len(resumed.Order.Calls) != 1 {
+			t.Errorf("resumed %+v", resumed)
 		}
-		if fence != 1 || len(got.Attempts) != 2 || !got.Attempts[0].Abandoned || got.Attempts[1].Abandoned || len(got.Calls) != 2 {
-			t.Errorf("fence %d, %+v", fence, got)
+		got := must[orders.Order](t)(s.AddAttempt(t.Context(), leased(p, resumed.Fence, at)))
+		if len(got.Attempts) != 2 || !got.Attempts[0].Abandoned || got.Attempts[1].Abandoned || len(got.Calls) != 2 {
+			t.Errorf("order %+v", got)
 		}
 		if stored := must[orders.Order](t)(s.Order(t.Context(), o.No)); !reflect.DeepEqual(stored, got) {
 			t.Errorf("returned %+v\nstored   %+v", got, stored)
 		}
-		finish := orders.CreateFinish{Key: p.Key, Attempt: o.Attempts[0].No, Now: at, Outcome: orders.OutcomeDone, Answer: answer(201)}
+		finish := orders.CreateFinish{Key: &p.Key, Attempt: o.Attempts[0].No, Now: at, Outcome: orders.OutcomeDone, Answer: answer(201)}
 		_, err = s.FinishCreate(t.Context(), finish) // the dead request wakes up
 		wantErr(t, err, orders.ErrFenced)
-		wantErr(t, s.RenewLease(t.Context(), p.Key, 0, after(time.Hour)), orders.ErrFenced)
+		_, err = s.AddAttempt(t.Context(), leased(p, 0, at))
+		wantErr(t, err, orders.ErrFenced)
 		if stored := must[orders.Order](t)(s.Order(t.Context(), o.No)); stored.Calls[0].Outcome != orders.OutcomeOpen {
 			t.Errorf("a fenced request wrote %+v", stored.Calls[0])
 		}
-		if err := s.RenewLease(t.Context(), p.Key, fence, at.Add(time.Minute)); err != nil {
-			t.Error(err)
-		}
-		finish.Fence, finish.Attempt = fence, got.Attempts[1].No
+		finish.Fence, finish.Attempt = resumed.Fence, got.Attempts[1].No
 		if _, err = s.FinishCreate(t.Context(), finish); err != nil {
 			t.Error(err)
 		}
-		_, _, err = s.Resume(t.Context(), resumption(p, at.Add(time.Hour)))
+		_, err = s.Resume(t.Context(), resumption(p, at.Add(time.Hour)))
 		wantErr(t, err, orders.ErrKeyTaken)
 	})
 }
@@ -270,7 +270,7 @@ func TestResumeWithoutTheBills(t *testing.T) {
 				if c.paid {
 					applied(t, s, said(&taker, 1, orders.AttemptPaid, after(2*time.Minute)))
 				}
-				got, _, err := s.Resume(t.Context(), resumption(p, after(3*time.Minute)))
+				got, err := s.Resume(t.Context(), resumption(p, after(3*time.Minute)))
 				var b *orders.BillError
 				if !errors.As(err, &b) || b.BillNo != "BBBBBBBBB" || b.Paid != c.paid || b.Holder != taker.No {
 					t.Fatalf("error is %+v, order %+v", err, got)
@@ -312,7 +312,7 @@ func TestResumeOfAnOrderThatCannotGoOn(t *testing.T) {
 			p := serverCreate(placement(serial, fmt.Sprintf("AAAAAAAA%d", serial)))
 			o := placed(t, s, p)
 			c.why(&o)
-			_, _, err := s.Resume(t.Context(), resumption(p, after(c.at)))
+			_, err := s.Resume(t.Context(), resumption(p, after(c.at)))
 			wantErr(t, err, orders.ErrNotPayable)
 			if k := must[orders.KeyRow](t)(s.LookKey(t.Context(), p.Key)); k.Fence != 0 {
 				t.Errorf("order %d: key %+v", serial, k)

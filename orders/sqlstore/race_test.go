@@ -196,7 +196,10 @@ func TestBillsAreLockedInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, verb := range map[string]func() error{
-		"hand":  func() error { _, err := s.Hand(t.Context(), o.No, o.Attempts[0].No, true, morning); return err },
+		"hand": func() error {
+			_, err := s.Hand(t.Context(), orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: morning})
+			return err
+		},
 		"place": func() error { _, err := s.Place(t.Context(), placement(2, "BBBBBBBBB", "AAAAAAAAA")); return err },
 	} {
 		ended := make(chan error, 1)
@@ -273,7 +276,7 @@ func TestTakeOverAgainstTheHolder(t *testing.T) {
 			err := contest(t, d, func(ctx context.Context, h *sqlstore.Hold) error {
 				return one.PlaceHeld(ctx, newOrder(), h)
 			}, func(ctx context.Context) error {
-				_, err := two.Hand(ctx, o.No, o.Attempts[0].No, true, still)
+				_, err := two.Hand(ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: still})
 				return err
 			})
 			wantErr(t, err, orders.ErrNotPayable)
@@ -289,7 +292,7 @@ func TestTakeOverAgainstTheHolder(t *testing.T) {
 			if err != nil { // it left us while the first held the bill; afterwards the bill is free
 				t.Error(err)
 			}
-			_, err = one.Hand(t.Context(), o.No, o.Attempts[0].No, true, still)
+			_, err = one.Hand(t.Context(), orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: still})
 			wantErr(t, err, orders.ErrNotPayable)
 		})
 	})
@@ -324,7 +327,7 @@ func TestTakeOverAgainstResume(t *testing.T) {
 		err := contest(t, d, func(ctx context.Context, h *sqlstore.Hold) error {
 			return s.PlaceHeld(ctx, newOrder, h)
 		}, func(ctx context.Context) error {
-			_, _, err := other.Resume(ctx, resumption(p, at))
+			_, err := other.Resume(ctx, resumption(p, at))
 			return err
 		})
 		var b *orders.BillError
@@ -334,14 +337,21 @@ func TestTakeOverAgainstResume(t *testing.T) {
 	})
 }
 
-// resumption goes on with a placement at a time, with the next attempt.
+// resumption takes over a placement at a time.
 func resumption(p orders.Placement, at time.Time) orders.Resumption {
 	return orders.Resumption{
 		Key: p.Key, Fingerprint: p.Fingerprint, Now: at, LeaseUntil: at.Add(30 * time.Second),
-		Next: func(o *orders.Order) (orders.Attempt, error) { return attempt(o.No, o.Current().Ordinal+1), nil },
 		Conflict: func(o *orders.Order, b *orders.BillError) (int, []byte, error) {
 			return 409, fmt.Appendf(nil, "%s lost %s", o.State, b.BillNo), nil
 		},
+	}
+}
+
+// leased is the next attempt of the request that holds a placement's key.
+func leased(p orders.Placement, fence int64, at time.Time) orders.Addition {
+	return orders.Addition{
+		Order: p.Order.No, Now: at, Lease: &orders.Lease{Key: p.Key, Fence: fence, Until: at.Add(30 * time.Second)}, Create: true,
+		Next: func(o *orders.Order) (orders.Attempt, error) { return attempt(o.No, o.Current().Ordinal+1), nil },
 	}
 }
 

@@ -86,7 +86,10 @@ func (s *Store) Timeline(ctx context.Context, no orders.OrderNo) ([]orders.Timel
 		if err != nil {
 			return nil, err
 		}
+		rows = append(rows, receiptRows(&o)...)
 		rows = append(rows, callRows(&o)...)
+		rows = append(rows, refundRows(&o)...)
+		rows = append(rows, caseRows(&o)...)
 		err = u.each(sqlTimelineEvents, []any{no}, func(row scan) error {
 			happened, err := eventRows(row)
 			rows = append(rows, happened...)
@@ -117,6 +120,17 @@ func scanEvidenceRow(row scan, t *orders.TimelineRow) error {
 	return nil
 }
 
+// receiptRows say why each attempt is at its account.
+func receiptRows(o *orders.Order) []orders.TimelineRow {
+	var rows []orders.TimelineRow
+	for _, a := range o.Attempts {
+		if a.Receipt != "" {
+			rows = append(rows, orders.TimelineRow{At: a.CreatedAt, What: "routing", AttemptNo: a.No, Detail: a.Receipt})
+		}
+	}
+	return rows
+}
+
 func callRows(o *orders.Order) []orders.TimelineRow {
 	var rows []orders.TimelineRow
 	for _, c := range o.Calls {
@@ -124,6 +138,47 @@ func callRows(o *orders.Order) []orders.TimelineRow {
 		rows = append(rows, orders.TimelineRow{At: c.SentAt, What: "call", AttemptNo: c.Attempt, Detail: name + " about to be sent"})
 		if c.Outcome != orders.OutcomeOpen {
 			rows = append(rows, orders.TimelineRow{At: c.EndedAt, What: "call", AttemptNo: c.Attempt, Detail: name + ": " + string(c.Outcome)})
+		}
+	}
+	return rows
+}
+
+// refundRows say what was to go back, and what became of it.
+func refundRows(o *orders.Order) []orders.TimelineRow {
+	var rows []orders.TimelineRow
+	for i := range o.Refunds {
+		r := &o.Refunds[i]
+		detail := fmt.Sprintf("%s of %s asked for", r.ID(), r.Amount)
+		if r.BillNo != "" {
+			detail += " from the surplus of bill " + r.BillNo
+		}
+		rows = append(rows, orders.TimelineRow{At: r.AskedAt, What: "refund", AttemptNo: r.Attempt, Detail: detail + ": " + r.Reason})
+		if !r.DecidedAt.IsZero() {
+			detail = r.ID() + ": " + string(r.State)
+			if r.Why != "" {
+				detail += ", " + r.Why
+			}
+			rows = append(rows, orders.TimelineRow{At: r.DecidedAt, What: "refund", AttemptNo: r.Attempt, Detail: detail})
+		}
+	}
+	return rows
+}
+
+// caseRows say what a person has to decide or has decided, and that a cancel was asked for.
+func caseRows(o *orders.Order) []orders.TimelineRow {
+	var rows []orders.TimelineRow
+	if !o.CancelAsked.IsZero() {
+		rows = append(rows, orders.TimelineRow{At: o.CancelAsked, What: "cancel", Detail: "asked for"})
+	}
+	for i := range o.Cases {
+		c := &o.Cases[i]
+		rows = append(rows, orders.TimelineRow{At: c.OpenedAt, What: "case", AttemptNo: c.Attempt, Detail: fmt.Sprintf("%s opened (%s): %s", c.ID(o.No), c.Kind, c.Detail)})
+		if !c.ClosedAt.IsZero() {
+			detail := fmt.Sprintf("%s closed by %s", c.ID(o.No), c.ClosedBy)
+			if c.Note != "" {
+				detail += ": " + c.Note
+			}
+			rows = append(rows, orders.TimelineRow{At: c.ClosedAt, What: "case", AttemptNo: c.Attempt, Detail: detail})
 		}
 	}
 	return rows
@@ -149,13 +204,20 @@ func eventRows(row scan) ([]orders.TimelineRow, error) {
 	return append(rows, orders.TimelineRow{At: ended, What: "delivery", Detail: detail}), nil
 }
 
+// doubts is the rule of Order.DoubtAbout in SQL.
+const doubts = `FROM calls c JOIN attempts a ON a.attempt_no = c.attempt_no
+	WHERE c.op <> 'create' AND c.outcome IN ('', 'unknown') AND (c.op = 'confirm' AND a.state_rank IN (0, 10, 20)
+		OR c.op = 'refund' AND EXISTS (SELECT 1 FROM refunds r WHERE r.attempt_no = c.attempt_no AND r.ordinal = c.ordinal AND r.state = 'undecided'))`
+
 const (
+	sqlOpenCases   = `SELECT kind, COUNT(*) FROM cases WHERE closed_ms IS NULL GROUP BY kind`
 	sqlOutboxGauge = `SELECT state, COUNT(*), MIN(occurred_ms) FROM events
 		WHERE state <> 'done' AND client_id IN (/*clients*/) GROUP BY state`
 	sqlCounts = `SELECT
-		(SELECT COUNT(DISTINCT a.order_no) FROM calls c JOIN attempts a ON a.attempt_no = c.attempt_no
-			WHERE c.op <> 'create' AND c.outcome IN ('', 'unknown') AND a.state_rank IN (0, 10, 20)),
+		(SELECT COUNT(DISTINCT a.order_no) ` + doubts + `), (SELECT MIN(c.sent_ms) ` + doubts + `),
 		(SELECT COUNT(*) FROM surplus WHERE refunded < amount),
+		(SELECT MIN(a.paid_ms) FROM surplus s JOIN attempts a ON a.attempt_no = s.attempt_no WHERE s.refunded < s.amount),
+		(SELECT COUNT(*) FROM refunds WHERE state = 'undecided'),
 		(SELECT COUNT(*) FROM orders WHERE review),
 		(SELECT COUNT(*) FROM evidence WHERE verdict = 'orphan'),
 		(SELECT COUNT(*) FROM evidence WHERE verdict = 'needs_query' AND applied_ms IS NULL)`
@@ -164,8 +226,18 @@ const (
 // Gauges is documented in orders.Reader. Delivered events are not counted: they only grow.
 func (s *Store) Gauges(ctx context.Context, clients []string) (orders.Gauges, error) {
 	return read(ctx, s, func(u unit) (orders.Gauges, error) {
-		g := orders.Gauges{OutboxDepth: map[orders.DeliveryState]int64{}}
-		if _, err := u.one(sqlCounts, nil, &g.Doubts, &g.SurplusOpen, &g.ReviewsOpen, &g.Orphans, &g.Unproven); err != nil {
+		g := orders.Gauges{OutboxDepth: map[orders.DeliveryState]int64{}, Cases: map[orders.CaseKind]int64{}}
+		if _, err := u.one(sqlCounts, nil, &g.Doubts, moment{&g.OldestDoubt}, &g.SurplusOpen, moment{&g.OldestSurplus},
+			&g.RefundsUndecided, &g.ReviewsOpen, &g.Orphans, &g.Unproven); err != nil {
+			return g, err
+		}
+		if err := u.each(sqlOpenCases, nil, func(row scan) error {
+			var kind orders.CaseKind
+			var n int64
+			err := row(&kind, &n)
+			g.Cases[kind] = n
+			return err
+		}); err != nil {
 			return g, err
 		}
 		if len(clients) == 0 {
@@ -181,4 +253,41 @@ func (s *Store) Gauges(ctx context.Context, clients []string) (orders.Gauges, er
 		})
 		return g, err
 	})
+}
+
+const (
+	sqlCasesOpen = `SELECT c.order_no, a.account, c.number, c.attempt_no, c.kind, c.detail, c.opened_ms FROM cases c
+		JOIN attempts a ON a.attempt_no = c.attempt_no WHERE c.closed_ms IS NULL ORDER BY c.opened_ms, c.order_no, c.number LIMIT $1`
+	sqlLastHanded = `SELECT order_no, attempt_no FROM attempts WHERE account = $1 AND handed_ms IS NOT NULL
+		ORDER BY handed_ms DESC, attempt_no DESC LIMIT 1`
+)
+
+// Cases is documented in orders.Reader.
+func (s *Store) Cases(ctx context.Context, limit int) ([]orders.CaseRow, error) {
+	return read(ctx, s, func(u unit) (rows []orders.CaseRow, err error) {
+		err = u.each(sqlCasesOpen, []any{limit}, func(row scan) error {
+			var c orders.CaseRow
+			err := row(&c.OrderNo, &c.Account, &c.Case.Number, &c.Case.Attempt, &c.Case.Kind, &c.Case.Detail, moment{&c.Case.OpenedAt})
+			rows = append(rows, c)
+			return err
+		})
+		return rows, err
+	})
+}
+
+// LastHanded is documented in orders.Reader.
+func (s *Store) LastHanded(ctx context.Context, account string) (orders.Order, orders.AttemptNo, error) {
+	var attempt orders.AttemptNo
+	o, err := read(ctx, s, func(u unit) (orders.Order, error) {
+		var no orders.OrderNo
+		found, err := u.one(sqlLastHanded, []any{account}, &no, &attempt)
+		if err == nil && !found {
+			err = fmt.Errorf("%w: no attempt was handed out at %s", orders.ErrNotFound, account)
+		}
+		if err != nil {
+			return orders.Order{}, err
+		}
+		return u.order(no)
+	})
+	return o, attempt, err
 }

@@ -99,6 +99,7 @@ type unit struct {
 const (
 	markSkipLocked = "/*skip locked*/"
 	markClients    = "/*clients*/"
+	markUrgent     = "/*urgent*/"
 )
 
 func (u unit) text(query string) string {

@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"pay.taipei/gateway/orders"
@@ -13,16 +15,23 @@ const (
 	mayBeKnown = `(attempts.handed_ms IS NOT NULL OR EXISTS (
 		SELECT 1 FROM calls c WHERE c.attempt_no = attempts.attempt_no AND c.outcome <> 'not_sent') OR ` + unproven + `)`
 	unproven = `EXISTS (SELECT 1 FROM evidence e WHERE e.attempt_no = attempts.attempt_no AND e.verdict = 'needs_query' AND e.applied_ms IS NULL)`
+	// A paid attempt is asked about only for what was said of it and is not proven, or for a refund that was sent.
+	askable = mayBeKnown + ` AND (state_rank < 30 OR ` + unproven + ` OR EXISTS (SELECT 1 FROM refunds r
+		WHERE r.attempt_no = attempts.attempt_no AND r.state = 'undecided' AND r.send_ms IS NULL))`
 )
 
 const (
+	// The row is locked until the claim is committed, so that two replicas keep the distance too.
+	sqlPace = `INSERT INTO query_paces (account, next_ms) VALUES ($1, $3)
+		ON CONFLICT (account) DO UPDATE SET next_ms = $3 WHERE query_paces.next_ms <= $2`
+	sqlIsQuiet = `SELECT 1 FROM controls WHERE kind = 'quiet' AND name = $1 AND NOT dropped AND (until_ms IS NULL OR until_ms > $2)`
 	// The end of the lease is the next time at which the query is due.
-	sqlClaimQuery = `UPDATE attempts SET query_ms = $2, query_claimed = TRUE, query_wanted_ms = NULL,
+	sqlClaimQuery = `UPDATE attempts SET query_ms = $2, query_claimed = TRUE, query_wanted_ms = NULL, query_urgent = FALSE,
 		query_fence = query_fence + 1, queried_ms = $1, asked = asked + 1
 		WHERE attempt_no = (SELECT attempt_no FROM attempts
-			WHERE account = $3 AND query_ms IS NOT NULL AND query_ms <= $1 AND state_rank < 30 AND ` + mayBeKnown + `
+			WHERE account = $3 AND query_ms IS NOT NULL AND query_ms <= $1 AND ` + askable + ` /*urgent*/
 			ORDER BY query_ms, attempt_no LIMIT 1 /*skip locked*/)
-		RETURNING attempt_no, order_no, asked, query_fence`
+		RETURNING attempt_no, order_no, asked, query_fence, query_since_ms`
 	// What could not stand alone has been proven by a query.
 	sqlProven = `UPDATE evidence SET applied_ms = $2 WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
 		AND EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_no = $1 AND a.state_rank = 30)`
@@ -35,19 +44,29 @@ const (
 
 // ClaimQuery is documented in orders.Sweep. An attempt of which no byte has left us is never
 // asked about: some providers count such questions against us.
-func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, lease time.Duration) (orders.QueryWork, error) {
+func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, lease, gap time.Duration) (orders.QueryWork, error) {
 	return write(ctx, s, func(u unit) (orders.QueryWork, error) {
 		var w orders.QueryWork
-		var no orders.OrderNo
-		found, err := u.one(sqlClaimQuery, []any{now.UnixMilli(), now.Add(lease).UnixMilli(), account}, &w.Attempt, &no, &w.Asked, &w.Fence)
-		if err != nil {
+		if err := u.mayAsk(account, now, gap); err != nil {
 			return w, err
 		}
-		if !found {
+		var no orders.OrderNo
+		for _, first := range []string{"AND query_urgent", ""} {
+			found, err := u.one(strings.Replace(sqlClaimQuery, markUrgent, first, 1), []any{now.UnixMilli(), now.Add(lease).UnixMilli(), account},
+				&w.Attempt, &no, &w.Asked, &w.Fence, moment{&w.Since})
+			if err != nil {
+				return w, err
+			}
+			if found {
+				break
+			}
+		}
+		if no == "" {
 			return w, orders.ErrNothing
 		}
 		w.Asked-- // not counting this time
-		if _, err = u.one(sqlUnproven, []any{w.Attempt}, &w.Unproven); err != nil {
+		_, err := u.one(sqlUnproven, []any{w.Attempt}, &w.Unproven)
+		if err != nil {
 			return w, err
 		}
 		w.Order, err = u.order(no)
@@ -55,10 +74,67 @@ func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, l
 	})
 }
 
+const sqlClaimAttempt = `UPDATE attempts SET query_ms = $2, query_claimed = TRUE, query_urgent = FALSE,
+	query_wanted_ms = CASE WHEN query_claimed THEN query_wanted_ms WHEN query_ms > $1 THEN query_ms END,
+	query_fence = query_fence + 1, queried_ms = $1, asked = asked + 1
+	WHERE attempt_no = $3 AND NOT (query_claimed AND query_ms > $1) AND (queried_ms IS NULL OR queried_ms <= $4) AND ` + askable + `
+	RETURNING order_no, asked, query_fence, query_since_ms`
+
+// ClaimAttempt is documented in orders.Sweep. A query that becomes due later stays so.
+func (s *Store) ClaimAttempt(ctx context.Context, attempt orders.AttemptNo, now time.Time, lease, gap, spacing time.Duration) (orders.QueryWork, error) {
+	return write(ctx, s, func(u unit) (orders.QueryWork, error) {
+		w := orders.QueryWork{Attempt: attempt}
+		o, err := u.orderOf(attempt)
+		if err != nil {
+			return w, err
+		}
+		if w.Order, err = u.order(o); err != nil {
+			return w, err
+		}
+		if err := u.mayAsk(w.Order.Attempt(attempt).Account, now, gap); err != nil {
+			return w, err
+		}
+		found, err := u.one(sqlClaimAttempt, []any{now.UnixMilli(), now.Add(lease).UnixMilli(), attempt, now.Add(-spacing).UnixMilli()},
+			&o, &w.Asked, &w.Fence, moment{&w.Since})
+		if err == nil && !found {
+			err = orders.ErrNothing
+		}
+		if err != nil {
+			return w, err
+		}
+		w.Asked--
+		_, err = u.one(sqlUnproven, []any{attempt}, &w.Unproven)
+		return w, err
+	})
+}
+
+// TakeTurn is documented in orders.Sweep.
+func (s *Store) TakeTurn(ctx context.Context, account string, now time.Time, gap time.Duration) error {
+	_, err := write(ctx, s, func(u unit) (bool, error) { return true, u.mayAsk(account, now, gap) })
+	return err
+}
+
+// mayAsk takes an account's turn, which is given back with the transaction; ErrNothing when it has none now.
+func (u unit) mayAsk(account string, now time.Time, gap time.Duration) error {
+	var one int64
+	quiet, err := u.one(sqlIsQuiet, []any{account, now.UnixMilli()}, &one)
+	if err == nil && quiet {
+		err = orders.ErrNothing
+	}
+	if err != nil || gap <= 0 {
+		return err
+	}
+	n, err := u.exec(sqlPace, account, now.UnixMilli(), now.Add(gap).UnixMilli())
+	if err == nil && n == 0 {
+		err = orders.ErrNothing
+	}
+	return err
+}
+
 // FinishQuery is documented in orders.Sweep; ErrFenced when the claim was lost. A query that
 // evidence asked for meanwhile stays due when that is earlier than next.
 func (s *Store) FinishQuery(ctx context.Context, w orders.QueryWork, now, next time.Time) error {
-	if next.IsZero() {
+	if next.IsZero() || w.Unproven != "" {
 		// A transaction of its own: Apply locks evidence before the attempt, and this must not wait for it the other way round.
 		if _, err := write(ctx, s, func(u unit) (int64, error) { return u.exec(sqlProven, w.Attempt, now.UnixMilli()) }); err != nil {
 			return err
@@ -82,7 +158,8 @@ func (u unit) fenced(query string, args ...any) (int64, error) {
 const (
 	sqlLockQuery = `UPDATE attempts SET query_fence = query_fence WHERE attempt_no = $1
 		RETURNING query_ms, query_claimed, query_wanted_ms, queried_ms, query_hold_ms`
-	sqlSetQuery = `UPDATE attempts SET query_ms = $2, query_wanted_ms = $3, asked = CASE WHEN $4 THEN 0 ELSE asked END WHERE attempt_no = $1`
+	sqlSetQuery = `UPDATE attempts SET query_ms = $2, query_wanted_ms = $3, asked = CASE WHEN $4 THEN 0 ELSE asked END,
+		query_urgent = query_urgent OR $4 WHERE attempt_no = $1`
 )
 
 // due makes an attempt's query due at a moment, but not within spacing of the last one, and not before the provider
@@ -116,6 +193,58 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+const sqlAskNow = `UPDATE attempts SET query_since_ms = $2 WHERE attempt_no = $1`
+
+// AskNow is documented in orders.Sweep.
+func (s *Store) AskNow(ctx context.Context, attempt orders.AttemptNo, now time.Time) error {
+	_, err := write(ctx, s, func(u unit) (orders.AttemptNo, error) {
+		if _, err := u.orderOf(attempt); err != nil {
+			return attempt, err
+		}
+		if err := u.exec1(sqlAskNow, attempt, now.UnixMilli()); err != nil {
+			return attempt, err
+		}
+		return attempt, u.due(attempt, now, 0)
+	})
+	return err
+}
+
+// OpenUnresolved is documented in orders.Sweep.
+func (s *Store) OpenUnresolved(ctx context.Context, attempt orders.AttemptNo, detail string, now time.Time) (orders.Applied, error) {
+	return write(ctx, s, func(u unit) (orders.Applied, error) {
+		no, err := u.orderOf(attempt)
+		if err != nil {
+			return orders.Applied{}, err
+		}
+		b, err := u.lock(no)
+		if err != nil {
+			return orders.Applied{}, err
+		}
+		c := change{b, orders.Unresolved(b, attempt, detail, now)}
+		if len(c.Events) > 0 {
+			if err := u.save(&c, now); err != nil {
+				return orders.Applied{}, err
+			}
+		}
+		return orders.Applied{Verdict: c.Verdict, Order: c.Book.Order, Events: c.Events}, nil
+	})
+}
+
+// CloseCase is documented in orders.Sweep.
+func (s *Store) CloseCase(ctx context.Context, no orders.OrderNo, number int, by, why string, now time.Time) error {
+	_, err := write(ctx, s, func(u unit) (orders.OrderNo, error) {
+		if _, err := u.lockOrder(no); err != nil {
+			return no, err
+		}
+		n, err := u.exec(sqlMoveCase, no, number, now.UnixMilli(), note(by), note(why))
+		if err == nil && n == 0 {
+			err = fmt.Errorf("%w: open case %d of order %s", orders.ErrNotFound, number, no)
+		}
+		return no, err
+	})
+	return err
+}
+
 const sqlClaimSettle = `UPDATE orders SET settle_ms = $2, locked = locked + 1
 	WHERE order_no = (SELECT order_no FROM orders WHERE settle_ms IS NOT NULL AND settle_ms <= $1
 		ORDER BY settle_ms, order_no LIMIT 1 /*skip locked*/)
@@ -147,33 +276,8 @@ func (u unit) settle(now time.Time) (orders.Order, error) {
 	if c.Verdict != orders.VerdictApplied {
 		return b.Order, nil
 	}
-	if err := u.forgetQueries(&c); err != nil {
-		return orders.Order{}, err
-	}
 	err = u.save(&c, now)
 	return c.Book.Order, err
-}
-
-const sqlForgetQuery = `UPDATE attempts SET query_ms = NULL WHERE attempt_no = $1 AND NOT ` + unproven + ` RETURNING attempt_no`
-
-// forgetQueries takes back the queries of the attempts that time alone has ended: they never left us. Where the provider
-// says that one is paid all the same, it is asked until it proves that.
-func (u unit) forgetQueries(c *change) error {
-	for i := range c.before.Order.Attempts {
-		a := &c.Book.Order.Attempts[i]
-		if a.State == c.before.Order.Attempts[i].State {
-			continue
-		}
-		var no orders.AttemptNo
-		forgotten, err := u.one(sqlForgetQuery, []any{a.No}, &no)
-		if err != nil {
-			return err
-		}
-		if forgotten {
-			a.QueryAt = time.Time{}
-		}
-	}
-	return nil
 }
 
 const (
@@ -219,9 +323,13 @@ func (s *Store) ClaimOrphan(ctx context.Context, now, since time.Time) (orders.E
 }
 
 const (
-	sqlNextQuery = `SELECT MIN(query_ms) FROM attempts WHERE account = $1 AND query_ms IS NOT NULL AND state_rank < 30 AND ` + mayBeKnown
-	sqlAccounts  = `SELECT DISTINCT account FROM attempts WHERE query_ms IS NOT NULL AND state_rank < 30 ORDER BY account`
-	sqlNextDue   = `SELECT MIN(at) FROM (
+	// Not before the account's turn comes, and the end of its quiet.
+	sqlNextQuery = `SELECT MIN(query_ms),
+		(SELECT next_ms FROM query_paces WHERE account = $1),
+		(SELECT until_ms FROM controls WHERE kind = 'quiet' AND name = $1 AND NOT dropped)
+		FROM attempts WHERE account = $1 AND query_ms IS NOT NULL AND ` + askable
+	sqlAccounts = `SELECT DISTINCT account FROM attempts WHERE query_ms IS NOT NULL ORDER BY account`
+	sqlNextDue  = `SELECT MIN(at) FROM (
 	SELECT MIN(settle_ms) AS at FROM orders WHERE settle_ms IS NOT NULL
 	UNION ALL SELECT MIN(next_ms) FROM evidence WHERE next_ms IS NOT NULL) AS due`
 )
@@ -229,7 +337,13 @@ const (
 // NextQuery is documented in orders.Sweep.
 func (s *Store) NextQuery(ctx context.Context, account string) (time.Time, error) {
 	return read(ctx, s, func(u unit) (at time.Time, err error) {
-		_, err = u.one(sqlNextQuery, []any{account}, moment{&at})
+		var pace, quiet time.Time
+		_, err = u.one(sqlNextQuery, []any{account}, moment{&at}, moment{&pace}, moment{&quiet})
+		for _, t := range []time.Time{pace, quiet} {
+			if !at.IsZero() && at.Before(t) {
+				at = t
+			}
+		}
 		return at, err
 	})
 }

@@ -16,20 +16,20 @@ func TestHand(t *testing.T) {
 		p.Order.Attempts[0].State, p.Order.Attempts[0].HandedAt = orders.AttemptIntent, time.Time{}
 		o := placed(t, s, p)
 		no := o.Attempts[0].No
-		_, err := s.Hand(t.Context(), o.No, "201706130000000199", true, morning)
+		_, err := s.Hand(t.Context(), orders.Handing{Order: o.No, Attempt: "201706130000000199", Again: true, Now: morning})
 		wantErr(t, err, orders.ErrNotFound)
-		first := must[orders.Order](t)(s.Hand(t.Context(), o.No, no, true, after(time.Minute)))
+		first := must[orders.Order](t)(s.Hand(t.Context(), orders.Handing{Order: o.No, Attempt: no, Again: true, Now: after(time.Minute)}))
 		if a := first.Attempts[0]; a.State != orders.AttemptPending || !a.HandedAt.Equal(after(time.Minute)) || first.Version != 2 {
 			t.Errorf("handed %+v, version %d", a, first.Version)
 		}
-		second := must[orders.Order](t)(s.Hand(t.Context(), o.No, no, true, after(2*time.Minute)))
+		second := must[orders.Order](t)(s.Hand(t.Context(), orders.Handing{Order: o.No, Attempt: no, Again: true, Now: after(2 * time.Minute)}))
 		if !reflect.DeepEqual(second, first) || !reflect.DeepEqual(must[orders.Order](t)(s.Order(t.Context(), o.No)), first) {
 			t.Errorf("a repeat changed %+v\nto %+v", first, second)
 		}
-		_, err = s.Hand(t.Context(), o.No, no, true, o.ExpiresAt)
+		_, err = s.Hand(t.Context(), orders.Handing{Order: o.No, Attempt: no, Again: true, Now: o.ExpiresAt})
 		wantErr(t, err, orders.ErrNotPayable)
 		applied(t, s, said(&o, 1, orders.AttemptFailed, after(3*time.Minute)))
-		_, err = s.Hand(t.Context(), o.No, no, true, after(4*time.Minute))
+		_, err = s.Hand(t.Context(), orders.Handing{Order: o.No, Attempt: no, Again: true, Now: after(4 * time.Minute)})
 		wantErr(t, err, orders.ErrNotPayable)
 	})
 }
@@ -95,7 +95,7 @@ func TestQueries(t *testing.T) {
 		o := placed(t, s, placement(1, "AAAAAAAAA"))
 		no := o.Attempts[0].No
 		claim := func(at time.Time) (orders.QueryWork, error) {
-			return s.ClaimQuery(t.Context(), account, at, time.Minute)
+			return s.ClaimQuery(t.Context(), account, at, time.Minute, 0)
 		}
 		due := func(at time.Time) {
 			t.Helper()
@@ -158,7 +158,7 @@ func TestQueriesOfWhatNeverLeft(t *testing.T) {
 		created := serverCreate(placement(2, "BBBBBBBBB"))
 		sent := placed(t, s, created)
 		applied(t, s, orders.Evidence{Source: orders.SourceReturn, Account: account, AttemptNo: o.Attempts[0].No, ReceivedAt: morning})
-		_, err := s.ClaimQuery(t.Context(), account, after(time.Minute), time.Minute)
+		_, err := s.ClaimQuery(t.Context(), account, after(time.Minute), time.Minute, 0)
 		wantErr(t, err, orders.ErrNothing)
 		if next := must[time.Time](t)(s.NextDue(t.Context())); !next.Equal(o.ExpiresAt) {
 			t.Errorf("next due at %v", next)
@@ -167,14 +167,14 @@ func TestQueriesOfWhatNeverLeft(t *testing.T) {
 		if n := count(t, d, "SELECT COUNT(*) FROM attempts WHERE query_ms IS NOT NULL"); n != 1 {
 			t.Errorf("%d queries are due", n)
 		}
-		if w := must[orders.QueryWork](t)(s.ClaimQuery(t.Context(), account, after(time.Hour), time.Minute)); w.Attempt != sent.Attempts[0].No {
+		if w := must[orders.QueryWork](t)(s.ClaimQuery(t.Context(), account, after(time.Hour), time.Minute, 0)); w.Attempt != sent.Attempts[0].No {
 			t.Errorf("claimed %+v", w)
 		}
-		f := orders.CreateFinish{Key: created.Key, Attempt: sent.Attempts[0].No, Now: morning, Outcome: orders.OutcomeNotSent}
+		f := orders.CreateFinish{Key: &created.Key, Attempt: sent.Attempts[0].No, Now: morning, Outcome: orders.OutcomeNotSent}
 		if _, err := s.FinishCreate(t.Context(), f); err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.ClaimQuery(t.Context(), account, after(2*time.Hour), time.Minute)
+		_, err = s.ClaimQuery(t.Context(), account, after(2*time.Hour), time.Minute, 0)
 		wantErr(t, err, orders.ErrNothing)
 	})
 }

@@ -29,9 +29,9 @@ func piece(o *orders.Order, i int, at time.Time) orders.Evidence {
 }
 
 // Converge replays evidence through the store in n permutations of the seven pieces of one
-// attempt (all of them when n is 5,040 or more) and in n random multisets over one and two
-// attempts, and compares each end with the one that the set of evidence alone determines.
-// random makes the sample; a failure names its sequence.
+// attempt (all of them when n is 5,040 or more), in n random multisets over one and two
+// attempts, and in n random histories of refunds, and compares each end with the one that the
+// set of evidence alone determines. random makes the sample; a failure names its sequence.
 func Converge(t *testing.T, fresh Harness, n int, random Random) {
 	t.Helper()
 	w := newWorld(t, fresh)
@@ -45,6 +45,83 @@ func Converge(t *testing.T, fresh Harness, n int, random Random) {
 			s[k] = random.IntN(attempts * pieces)
 		}
 		w.converges(fmt.Sprintf("B%014d", i), attempts, s)
+	}
+	for i := range n {
+		w.refundsConverge([]string{fmt.Sprintf("C%014d", i), fmt.Sprintf("D%014d", i)}, random)
+	}
+}
+
+// refundsConverge pays one or two attempts of an order, makes refunds of them one after the other, and lets everything be
+// said of each that can truthfully be said, in any order and repeatedly: the answer to its call, lists of the bank from
+// before and after, older lists, older news of the attempts. Each refund ends as it did at the bank, and so does the order.
+func (w *world) refundsConverge(billNos []string, random Random) {
+	w.Helper()
+	b := newBank(random.IntN(2) == 0)
+	o := w.add(w.addition(w.place(w.placement(billNos...)).No, inTime))
+	var old []orders.Evidence
+	for i := range 1 + random.IntN(2) {
+		e := said(&o, i+1, orders.AttemptPaid, inTime)
+		o = w.apply(e).Order
+		old = append(old, e, piece(&o, i*pieces+random.IntN(4), inTime))
+	}
+	for k := range 1 + random.IntN(4) {
+		ordinal, bill := 1, ""
+		if len(o.Surplus) > 0 && random.IntN(2) == 0 {
+			ordinal, bill = 2, billNos[random.IntN(2)]
+		}
+		left := o.Refundable(o.Attempts[ordinal-1].No, bill)
+		if left.IsZero() {
+			continue
+		}
+		amount := left
+		if random.IntN(2) == 0 {
+			amount = twd(1 + int64(random.IntN(int(left.Units()))))
+		}
+		w.refund(&o, ordinal, bill, amount, fmt.Sprint(billNos[0], k))
+		_, r := w.send(inTime)
+		truth := []orders.RefundState{orders.RefundDone, orders.RefundDone, orders.RefundFailed}[random.IntN(3)]
+		says := w.sayings(&o, r, b, truth, random)
+		decided := refundsTold(&o, r, inTime, truth == orders.RefundFailed, b.list(r.Attempt)...)
+		says = append(says, func() { w.apply(decided) })
+		for _, e := range old {
+			says = append(says, func() { w.apply(e) })
+		}
+		says = append(says, says[random.IntN(len(says))], says[random.IntN(len(says))])
+		random.Shuffle(len(says), func(i, j int) { says[i], says[j] = says[j], says[i] })
+		for _, say := range says {
+			say()
+		}
+		old = append(old, decided)
+		o = w.order(o.No)
+		w.sound(&o)
+		if got := o.RefundByID(r.ID()); got.State != truth || len(o.Cases) > 0 {
+			w.Fatalf("refund %s of bill %q, numbered %v: %+v, it was %s; cases %+v", r.ID(), bill, b.numbered, got, truth, o.Cases)
+		}
+	}
+	if len(o.Calls) > 0 && o.Doubt() {
+		w.Fatalf("order %s is in doubt", o.No)
+	}
+}
+
+// sayings are what is said of a refund before the bank has decided and after, and the answer to its call. After that the
+// bank has decided.
+func (w *world) sayings(o *orders.Order, r orders.Refund, b *bank, truth orders.RefundState, random Random) []func() {
+	w.Helper()
+	before := refundsTold(o, r, inTime, false, b.list(r.Attempt)...)
+	b.take(w, r, orders.RefundUndecided)
+	working := refundsTold(o, r, inTime, true, b.list(r.Attempt)...)
+	b.refunds[len(b.refunds)-1].state = truth
+	part := refundsTold(o, r, inTime, false, b.list(r.Attempt)...)
+	part.Fact.RefundsComplete = false
+	answer := ends(r, orders.OutcomeUnknown, "")
+	switch random.IntN(3) {
+	case 0:
+		answer.Outcome, answer.State = orders.OutcomeDone, orders.RefundUndecided
+	case 1:
+		answer.Outcome, answer.State = orders.OutcomeDone, truth
+	}
+	return []func(){
+		func() { w.apply(before) }, func() { w.apply(working) }, func() { w.apply(part) }, func() { w.end(answer) },
 	}
 }
 

@@ -155,7 +155,7 @@ var applying = map[string]func(*world){
 		if b := w.book(o.No); !b.Order.Review || b.Payable(inTime) || b.Order.State != orders.OrderOpen || b.Bills[bill1].Paid != "" {
 			w.Errorf("book %+v", b)
 		}
-		_, err := w.stores[0].Hand(w.ctx, o.No, o.Attempts[0].No, true, inTime)
+		_, err := w.stores[0].Hand(w.ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: inTime})
 		w.is(err, orders.ErrNotPayable)
 		_, err = w.stores[0].ClaimConfirm(w.ctx, o.Attempts[0].No, inTime)
 		w.is(err, orders.ErrNotPayable)
@@ -243,7 +243,7 @@ var applying = map[string]func(*world){
 		if b := w.book(second.No); b.Payable(now) || b.Bills[bill2].Holder != second.No || b.Bills[bill2].Paid != first.No {
 			w.Errorf("the second order's bills %v", b.Bills)
 		}
-		_, err := w.stores[1].Hand(w.ctx, second.No, second.Attempts[0].No, true, now)
+		_, err := w.stores[1].Hand(w.ctx, orders.Handing{Order: second.No, Attempt: second.Attempts[0].No, Again: true, Now: now})
 		w.is(err, orders.ErrNotPayable)
 		_, err = w.stores[1].ClaimConfirm(w.ctx, second.Attempts[0].No, now)
 		w.is(err, orders.ErrNotPayable)
@@ -400,13 +400,13 @@ func (w *world) orphans(n int64) {
 var handing = map[string]func(*world){
 	"first and repeated": func(w *world) {
 		placed := w.place(clicked(w.placement(bill1)))
-		o, err := w.stores[0].Hand(w.ctx, placed.No, placed.Attempts[0].No, true, inTime)
+		o, err := w.stores[0].Hand(w.ctx, orders.Handing{Order: placed.No, Attempt: placed.Attempts[0].No, Again: true, Now: inTime})
 		w.ok(err)
 		w.same(w.order(o.No), o)
 		if a := o.Attempts[0]; a.State != orders.AttemptPending || !a.HandedAt.Equal(inTime) {
 			w.Errorf("attempt %+v", a)
 		}
-		repeat, err := w.stores[1].Hand(w.ctx, placed.No, placed.Attempts[0].No, true, inTime.Add(time.Minute))
+		repeat, err := w.stores[1].Hand(w.ctx, orders.Handing{Order: placed.No, Attempt: placed.Attempts[0].No, Again: true, Now: inTime.Add(time.Minute)})
 		w.ok(err)
 		w.same(repeat, o)
 		w.told(o.No, orders.EventCreated, orders.EventPending)
@@ -414,7 +414,7 @@ var handing = map[string]func(*world){
 	"many at once": func(w *world) {
 		o := w.place(clicked(w.placement(bill1)))
 		for _, err := range parallel(24, func(i int) error {
-			_, err := w.store(i).Hand(w.ctx, o.No, o.Attempts[0].No, true, inTime)
+			_, err := w.store(i).Hand(w.ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: inTime})
 			return err
 		}) {
 			w.ok(err)
@@ -449,7 +449,7 @@ var handing = map[string]func(*world){
 			o := w.place(p)
 			c.before(&o)
 			want := w.order(o.No)
-			if _, err := w.stores[1].Hand(w.ctx, o.No, o.Attempts[0].No, true, c.now); !errors.Is(err, orders.ErrNotPayable) {
+			if _, err := w.stores[1].Hand(w.ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: c.now}); !errors.Is(err, orders.ErrNotPayable) {
 				w.Errorf("%s: %v", name, err)
 			}
 			w.same(w.order(o.No), want)
@@ -459,7 +459,7 @@ var handing = map[string]func(*world){
 		o := w.place(clicked(w.placement(bill1)))
 		won := 0
 		for _, err := range parallel(8, func(i int) error {
-			_, err := w.store(i).Hand(w.ctx, o.No, o.Attempts[0].No, false, inTime)
+			_, err := w.store(i).Hand(w.ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: false, Now: inTime})
 			return err
 		}) {
 			if err == nil {
@@ -486,14 +486,14 @@ var handing = map[string]func(*world){
 		if o, err = w.stores[0].FinishCreate(w.ctx, f); err != nil || o.Attempts[1].Redirect != nil {
 			w.Errorf("%+v, %v: a redirect leaves while money may have moved", o.Attempts[1], err)
 		}
-		_, err = w.stores[0].Hand(w.ctx, o.No, o.Attempts[1].No, true, inTime)
+		_, err = w.stores[0].Hand(w.ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[1].No, Again: true, Now: inTime})
 		w.is(err, orders.ErrNotPayable)
 	},
 	"nobody's": func(w *world) {
 		o := w.place(clicked(w.placement(bill1)))
-		_, err := w.stores[0].Hand(w.ctx, "2017061399999999", o.Attempts[0].No, true, inTime)
+		_, err := w.stores[0].Hand(w.ctx, orders.Handing{Order: "2017061399999999", Attempt: o.Attempts[0].No, Again: true, Now: inTime})
 		w.is(err, orders.ErrNotFound)
-		_, err = w.stores[0].Hand(w.ctx, o.No, w.attempt(&o, 2).No, true, inTime)
+		_, err = w.stores[0].Hand(w.ctx, orders.Handing{Order: o.No, Attempt: w.attempt(&o, 2).No, Again: true, Now: inTime})
 		w.is(err, orders.ErrNotFound)
 	},
 }

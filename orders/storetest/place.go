@@ -352,6 +352,49 @@ var bills = map[string]func(*world){
 			w.Fatalf("%d orders hold the bill", won)
 		}
 	},
+	"64 requests of two clients for one bill": func(w *world) {
+		const n = 64
+		clients := [2]string{client, "ferry"}
+		request := func(i int) orders.Placement {
+			p := w.placement(bill1)
+			p.Key.ClientID, p.Order.ClientID = clients[i%2], clients[i%2]
+			return p
+		}
+		placements := make([]orders.Placement, n)
+		for i := range placements {
+			placements[i] = request(i)
+		}
+		var won orders.Order
+		errs := parallel(n, func(i int) error {
+			_, err := w.store(i/2).Place(w.ctx, placements[i])
+			return err
+		})
+		for i, err := range errs {
+			if err != nil {
+				continue
+			}
+			if won.No != "" {
+				w.Fatalf("both %s and %s hold the bill", won.No, placements[i].Order.No)
+			}
+			won = w.order(placements[i].Order.No)
+		}
+		if won.No == "" {
+			w.Fatal("nobody got the bill")
+		}
+		for _, err := range errs {
+			if err == nil {
+				continue
+			}
+			if b := w.billError(err, bill1, false); b.Client != won.ClientID || b.Holder != won.No {
+				w.Errorf("held by %s of %s, want %s of %s", b.Holder, b.Client, won.No, won.ClientID)
+			}
+		}
+		w.apply(said(&won, 1, orders.AttemptPaid, inTime))
+		for i := range clients {
+			_, err := w.store(i).Place(w.ctx, request(i))
+			w.billError(err, bill1, true)
+		}
+	},
 	"confirm and take-over never both win": func(w *world) {
 		wins := [2]int{}
 		for round := range 200 {
@@ -384,7 +427,7 @@ var bills = map[string]func(*world){
 
 // finishing is the outcome of the create call of an order's newest attempt.
 func finishing(p orders.Placement, o *orders.Order, fence int64, outcome orders.Outcome) orders.CreateFinish {
-	f := orders.CreateFinish{Key: p.Key, Fence: fence, Attempt: o.Current().No, Now: placedAt.Add(time.Second), Outcome: outcome, Answer: answer}
+	f := orders.CreateFinish{Key: &p.Key, Fence: fence, Attempt: o.Current().No, Now: placedAt.Add(time.Second), Outcome: outcome, Answer: answer}
 	if outcome == orders.OutcomeDone {
 		f.Redirect = &orders.Redirect{Method: "GET", URL: "https://wallet.example/pay?id=1"}
 		f.Refs = map[string]string{"transactionId": "1"}
@@ -428,7 +471,7 @@ var creating = map[string]func(*world){
 		if a := o.Attempts[0]; !a.Abandoned || a.State.Ended() || o.Calls[0].Outcome != orders.OutcomeUnknown || o.Doubt() {
 			w.Errorf("attempt %+v, calls %+v, doubt %v", a, o.Calls, o.Doubt())
 		}
-		work, err := w.stores[0].ClaimQuery(w.ctx, account, tooLate, lease)
+		work, err := w.stores[0].ClaimQuery(w.ctx, account, tooLate, lease, 0)
 		if w.ok(err); work.Attempt != o.Attempts[0].No {
 			w.Errorf("the query is for %s", work.Attempt)
 		}
@@ -492,29 +535,30 @@ var creating = map[string]func(*world){
 		}
 		w.told(o.No, orders.EventCreated, orders.EventPaid)
 	},
-	"renewed while it is ours": func(w *world) {
-		p := created(w.placement(bill1))
-		o := w.place(p)
-		until := placedAt.Add(time.Minute)
-		w.ok(w.stores[1].RenewLease(w.ctx, p.Key, 0, until))
-		if k, err := w.stores[0].LookKey(w.ctx, p.Key); err != nil || !k.LeaseUntil.Equal(until) {
-			w.Errorf("key %+v, %v", k, err)
-		}
-		w.is(w.stores[0].RenewLease(w.ctx, p.Key, 1, tooLate), orders.ErrFenced)
-		w.finish(p, &o, 0, orders.OutcomeDone)
-		w.is(w.stores[0].RenewLease(w.ctx, p.Key, 0, tooLate), orders.ErrFenced)
-	},
 }
 
-// resume takes over the order of a placement whose request died.
+// resume takes over the order of a placement whose request died, and goes on with the next attempt unless the create call of
+// the newest was opened again.
 func (w *world) resume(p orders.Placement, now time.Time) (orders.Order, int64, error) {
-	return w.stores[1].Resume(w.ctx, w.resumption(p, now))
+	r, err := w.stores[1].Resume(w.ctx, w.resumption(p, now))
+	if err != nil || r.Opened {
+		return r.Order, r.Fence, err
+	}
+	o, err := w.stores[1].AddAttempt(w.ctx, w.leased(&r.Order, p, r.Fence, now))
+	return o, r.Fence, err
+}
+
+// leased is the next attempt of the request that holds the key of a placement.
+func (w *world) leased(o *orders.Order, p orders.Placement, fence int64, now time.Time) orders.Addition {
+	return orders.Addition{
+		Order: o.No, Now: now, Lease: &orders.Lease{Key: p.Key, Fence: fence, Until: now.Add(lease)}, Create: true,
+		Next: func(o *orders.Order) (orders.Attempt, error) { return w.attempt(o, o.Current().Ordinal+1), nil },
+	}
 }
 
 func (w *world) resumption(p orders.Placement, now time.Time) orders.Resumption {
 	return orders.Resumption{
 		Key: p.Key, Fingerprint: p.Fingerprint, Now: now, LeaseUntil: now.Add(lease),
-		Next: func(o *orders.Order) (orders.Attempt, error) { return w.attempt(o, o.Current().Ordinal+1), nil },
 		Conflict: func(o *orders.Order, b *orders.BillError) (int, []byte, error) {
 			return 409, fmt.Appendf(nil, "%s is %s, %s paid %v", o.No, o.State, b.BillNo, b.Paid), nil
 		},
@@ -544,7 +588,8 @@ var resuming = map[string]func(*world){
 		zombie := finishing(p, &placed, 0, orders.OutcomeDone)
 		_, err = w.stores[0].FinishCreate(w.ctx, zombie)
 		w.is(err, orders.ErrFenced)
-		w.is(w.stores[0].RenewLease(w.ctx, p.Key, 0, tooLate), orders.ErrFenced)
+		_, err = w.stores[0].AddAttempt(w.ctx, w.leased(&placed, p, 0, inTime))
+		w.is(err, orders.ErrFenced)
 		w.same(w.order(o.No), o)
 		done := w.finish(p, &o, 1, orders.OutcomeDone)
 		if done.Attempts[0].State != orders.AttemptIntent || done.Attempts[1].State != orders.AttemptPending || !w.book(o.No).Payable(inTime) {
@@ -581,7 +626,7 @@ var resuming = map[string]func(*world){
 		w.place(p)
 		won := 0
 		for _, err := range parallel(16, func(i int) error {
-			_, _, err := w.store(i).Resume(w.ctx, w.resumption(p, p.LeaseUntil))
+			_, err := w.store(i).Resume(w.ctx, w.resumption(p, p.LeaseUntil))
 			return err
 		}) {
 			if err == nil {

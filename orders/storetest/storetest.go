@@ -35,8 +35,9 @@ func Run(t *testing.T, fresh Harness) {
 		cases map[string]func(*world)
 	}{
 		{"numbers", numbers}, {"place", placing}, {"bills", bills}, {"create", creating}, {"resume", resuming},
-		{"apply", applying}, {"orphan", orphans}, {"hand", handing}, {"call", calling},
-		{"settle", settling}, {"query", querying}, {"delivery", delivering}, {"feed", feeding}, {"read", reading},
+		{"attempt", adding}, {"cancel", cancelling}, {"apply", applying}, {"orphan", orphans}, {"hand", handing}, {"call", calling},
+		{"refund", refunding}, {"settle", settling}, {"query", querying}, {"pace", pacing}, {"case", judging}, {"control", controlling},
+		{"delivery", delivering}, {"feed", feeding}, {"read", reading},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, name := range slices.Sorted(maps.Keys(group.cases)) {
@@ -192,6 +193,32 @@ func answer(o *orders.Order) (int, []byte, error) {
 	return 201, fmt.Appendf(nil, "%s %s version %d\x00\xff", o.No, o.State, o.Version), nil
 }
 
+// key is the idempotency key of a request about an order, whose lease is dead after a while.
+func (w *world) key(name string) *orders.NewKey {
+	return &orders.NewKey{
+		Ref:         orders.KeyRef{ClientID: client, Route: route + "/{no}/requests", Key: name},
+		Fingerprint: [32]byte{1, 2, 3}, LeaseUntil: inTime.Add(lease),
+	}
+}
+
+// answered ends the case unless the answer to a request is stored under its key as it was rendered from an order.
+func (w *world) answered(k *orders.NewKey, o *orders.Order) {
+	w.Helper()
+	row, err := w.stores[1].LookKey(w.ctx, k.Ref)
+	w.ok(err)
+	_, body, _ := answer(o)
+	if !row.Done || row.Status != 201 || string(row.Answer) != string(body) || row.OrderNo != o.No || row.Fingerprint != k.Fingerprint {
+		w.Fatalf("key %+v, want the answer %q", row, body)
+	}
+}
+
+// unused ends the case when anything is stored under a key.
+func (w *world) unused(k *orders.NewKey) {
+	w.Helper()
+	_, err := w.stores[1].LookKey(w.ctx, k.Ref)
+	w.is(err, orders.ErrNotFound)
+}
+
 // clicked makes a placement one whose redirect is signed at the click.
 func clicked(p orders.Placement) orders.Placement {
 	a := &p.Order.Attempts[0]
@@ -293,7 +320,16 @@ func (w *world) same(got, want orders.Order) {
 }
 
 func plain(o orders.Order) orders.Order {
-	o.CreatedAt, o.ExpiresAt = o.CreatedAt.UTC(), o.ExpiresAt.UTC()
+	o.CreatedAt, o.ExpiresAt, o.CancelAsked = o.CreatedAt.UTC(), o.ExpiresAt.UTC(), o.CancelAsked.UTC()
+	o.Refunds, o.Cases = orNil(slices.Clone(o.Refunds)), orNil(slices.Clone(o.Cases))
+	for i := range o.Refunds {
+		r := &o.Refunds[i]
+		r.AskedAt, r.DecidedAt = r.AskedAt.UTC(), r.DecidedAt.UTC()
+	}
+	for i := range o.Cases {
+		c := &o.Cases[i]
+		c.OpenedAt, c.ClosedAt = c.OpenedAt.UTC(), c.ClosedAt.UTC()
+	}
 	o.Lines, o.Methods = orNil(o.Lines), orNil(o.Methods)
 	o.Attempts, o.Surplus, o.Calls = orNil(slices.Clone(o.Attempts)), orNil(o.Surplus), orNil(slices.Clone(o.Calls))
 	for i := range o.Attempts {

@@ -186,7 +186,7 @@ var querying = map[string]func(*world){
 	},
 	"what has left us since": func(w *world) {
 		o := w.place(clicked(w.placement(bill1)))
-		_, err := w.stores[0].Hand(w.ctx, o.No, o.Attempts[0].No, true, inTime)
+		_, err := w.stores[0].Hand(w.ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: inTime})
 		w.ok(err)
 		if work := w.ask(tooLate); work.Attempt != o.Attempts[0].No {
 			w.Errorf("work %+v", work)
@@ -230,7 +230,7 @@ var querying = map[string]func(*world){
 		claimed := make([]int, 4)
 		for _, err := range parallel(len(claimed), func(i int) error {
 			for {
-				work, err := w.store(i).ClaimQuery(w.ctx, account, tooLate, time.Hour)
+				work, err := w.store(i).ClaimQuery(w.ctx, account, tooLate, time.Hour, 0)
 				if errors.Is(err, orders.ErrNothing) {
 					return nil
 				}
@@ -250,7 +250,7 @@ var querying = map[string]func(*world){
 			total += c
 		}
 		for {
-			work, err := w.stores[0].ClaimQuery(w.ctx, account, tooLate, time.Hour)
+			work, err := w.stores[0].ClaimQuery(w.ctx, account, tooLate, time.Hour, 0)
 			if errors.Is(err, orders.ErrNothing) {
 				break
 			}
@@ -274,7 +274,7 @@ var querying = map[string]func(*world){
 	},
 	"of its own account only": func(w *world) {
 		w.place(w.placement(bill1))
-		_, err := w.stores[0].ClaimQuery(w.ctx, "another", tooLate, lease)
+		_, err := w.stores[0].ClaimQuery(w.ctx, "another", tooLate, lease, 0)
 		w.is(err, orders.ErrNothing)
 		if next, err := w.stores[0].NextQuery(w.ctx, "another"); err != nil || !next.IsZero() {
 			w.Errorf("due at %v, %v", next, err)
@@ -349,6 +349,109 @@ var querying = map[string]func(*world){
 		w.hint(&o, tooLate.Add(1001*time.Hour))
 		w.idle(tooLate.Add(2000 * time.Hour))
 	},
+	"what is proven while a refund keeps it asked": func(w *world) {
+		o := w.place(w.placement(bill1))
+		e := said(&o, 1, orders.AttemptPaid, inTime)
+		e.NeedsQuery = true
+		w.apply(e)
+		work := w.ask(inTime)
+		proof := said(&o, 1, orders.AttemptPaid, inTime)
+		proof.Source, proof.Purpose = orders.SourceQuery, orders.PurposeBeforePaid(work.Unproven)
+		w.apply(proof)
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime, inTime.Add(time.Second)))
+		w.refund(&o, 1, "", twd(5), "part")
+		w.send(inTime)
+		if work = w.ask(tooLate); work.Unproven != "" {
+			w.Errorf("work %+v: the next question is about the refund", work)
+		}
+	},
+	"what has to be known now before what is only looked after": func(w *world) {
+		routine := w.due(3)
+		o := w.place(w.placement(bill1))
+		e := said(&o, 1, orders.AttemptPaid, tooLate)
+		e.NeedsQuery = true
+		w.apply(e)
+		w.is(w.claims(tooLate, o.Attempts[0].No, routine[0], routine[1], routine[2]), orders.ErrNothing)
+	},
+	"urgent once": func(w *world) {
+		o := w.place(w.placement(bill1))
+		e := said(&o, 1, orders.AttemptPending, inTime)
+		e.Ask = true
+		w.apply(e)
+		w.ok(w.stores[0].FinishQuery(w.ctx, w.ask(inTime), inTime, tooLate))
+		routine := w.due(1)
+		w.is(w.claims(tooLate, routine[0], o.Attempts[0].No), orders.ErrNothing)
+	},
+	"for somebody who wants to know now": func(w *world) {
+		o := w.place(w.placement(bill1))
+		no := o.Attempts[0].No
+		claim := func(at time.Time, spacing time.Duration) (orders.QueryWork, error) {
+			return w.stores[1].ClaimAttempt(w.ctx, no, at, lease, 0, spacing)
+		}
+		work, err := claim(inTime, time.Minute)
+		if w.ok(err); work.Attempt != no || work.Order.No != o.No || work.Asked != 0 {
+			w.Errorf("work %+v", work)
+		}
+		_, err = claim(inTime.Add(time.Second), 0) // is being asked
+		w.is(err, orders.ErrNothing)
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime.Add(time.Second), time.Time{}))
+		if next, err := w.stores[0].NextQuery(w.ctx, account); err != nil || !next.Equal(o.Attempts[0].QueryAt) {
+			w.Errorf("what was due before is due at %v, %v", next, err)
+		}
+		_, err = claim(inTime.Add(time.Minute), time.Minute) // was asked
+		w.is(err, orders.ErrNothing)
+		work, err = claim(inTime.Add(time.Second+time.Minute), time.Minute)
+		w.ok(err)
+		again := w.ask(inTime.Add(time.Second + time.Minute + lease)) // its worker died
+		if again.Fence == work.Fence {
+			w.Errorf("work %+v after %+v", again, work)
+		}
+		w.is(w.stores[0].FinishQuery(w.ctx, work, tooLate, time.Time{}), orders.ErrFenced)
+	},
+	"what was due is answered": func(w *world) {
+		o := w.place(w.placement(bill1))
+		work, err := w.stores[0].ClaimAttempt(w.ctx, o.Attempts[0].No, tooLate, lease, 0, 0)
+		w.ok(err)
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, tooLate, tooLate.Add(time.Hour)))
+		w.idle(tooLate.Add(time.Hour - time.Millisecond))
+		w.ask(tooLate.Add(time.Hour))
+	},
+	"not even then what nobody can know": func(w *world) {
+		o := w.place(clicked(w.placement(bill1)))
+		_, err := w.stores[0].ClaimAttempt(w.ctx, o.Attempts[0].No, tooLate, lease, 0, 0)
+		w.is(err, orders.ErrNothing)
+		settled := w.paid(1, bill2)
+		_, err = w.stores[0].ClaimAttempt(w.ctx, settled.Attempts[0].No, tooLate, lease, 0, 0)
+		w.is(err, orders.ErrNothing)
+		_, err = w.stores[0].ClaimAttempt(w.ctx, "201706139999999901", tooLate, lease, 0, 0)
+		w.is(err, orders.ErrNotFound)
+	},
+	"from the moment it leaves us": func(w *world) {
+		o := w.place(clicked(w.placement(bill1)))
+		hand := func(at, first time.Time) {
+			w.Helper()
+			_, err := w.stores[0].Hand(w.ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: at, QueryAt: first})
+			w.ok(err)
+		}
+		hand(inTime, inTime.Add(10*time.Second))
+		got := w.order(o.No).Attempts[0].QueryAt
+		if !got.Equal(inTime.Add(10 * time.Second)) {
+			w.Errorf("asked first at %v", got)
+		}
+		hand(inTime.Add(time.Second), inTime.Add(5*time.Second)) // a repeat changes nothing
+		w.idle(inTime.Add(10*time.Second - time.Millisecond))
+		w.ask(inTime.Add(10 * time.Second))
+	},
+	"and no later than was planned": func(w *world) {
+		o := w.place(clicked(w.placement(bill1)))
+		for _, first := range []time.Time{tooLate.Add(time.Hour), {}} {
+			_, err := w.stores[0].Hand(w.ctx, orders.Handing{Order: o.No, Attempt: o.Attempts[0].No, Again: true, Now: inTime, QueryAt: first})
+			w.ok(err)
+			if got := w.order(o.No).Attempts[0].QueryAt; !got.Equal(o.Attempts[0].QueryAt) {
+				w.Errorf("asked first at %v", got)
+			}
+		}
+	},
 }
 
 // hint says something about an order's first attempt that proves nothing.
@@ -360,7 +463,7 @@ func (w *world) hint(o *orders.Order, at time.Time) {
 // ask claims the query that is due.
 func (w *world) ask(now time.Time) orders.QueryWork {
 	w.Helper()
-	work, err := w.stores[0].ClaimQuery(w.ctx, account, now, lease)
+	work, err := w.stores[0].ClaimQuery(w.ctx, account, now, lease, 0)
 	w.ok(err)
 	return work
 }
@@ -368,7 +471,7 @@ func (w *world) ask(now time.Time) orders.QueryWork {
 // idle ends the case when a query is due.
 func (w *world) idle(now time.Time) {
 	w.Helper()
-	_, err := w.stores[1].ClaimQuery(w.ctx, account, now, lease)
+	_, err := w.stores[1].ClaimQuery(w.ctx, account, now, lease, 0)
 	w.is(err, orders.ErrNothing)
 }
 
@@ -376,11 +479,11 @@ func (w *world) idle(now time.Time) {
 func (w *world) claims(now time.Time, attempts ...orders.AttemptNo) error {
 	w.Helper()
 	for i, no := range attempts {
-		work, err := w.store(i).ClaimQuery(w.ctx, account, now, time.Hour)
+		work, err := w.store(i).ClaimQuery(w.ctx, account, now, time.Hour, 0)
 		if w.ok(err); work.Attempt != no {
 			w.Fatalf("claim %d is of %s, want %s", i, work.Attempt, no)
 		}
 	}
-	_, err := w.stores[0].ClaimQuery(w.ctx, account, now, time.Hour)
+	_, err := w.stores[0].ClaimQuery(w.ctx, account, now, time.Hour, 0)
 	return err
 }

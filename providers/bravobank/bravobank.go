@@ -119,10 +119,11 @@ func (a *Adapter) Describe() providers.Descriptor {
 		FormOrigins: []string{a.origin},
 		AnswerAuth:  providers.AnswerMAC,
 		Patience: providers.Patience{
-			FirstQuery: 30 * time.Second, Spacing: time.Minute, Grace: 30 * time.Second,
+			FirstQuery: 10 * time.Second, Spacing: 10 * time.Second, Grace: 30 * time.Second,
 			NotFoundFinal: true, Deadline: 5 * time.Second,
 		},
-		Docs: []providers.DocLink{{Title: "Bravo Bank payment interface, version 1", URL: "docs/providers/bravobank.md"}},
+		Refunds: providers.RefundRules{Window: 180 * 24 * time.Hour},
+		Docs:    []providers.DocLink{{Title: "Bravo Bank payment interface, version 1", URL: "docs/providers/bravobank.md"}},
 	}
 }
 

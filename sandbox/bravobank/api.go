@@ -49,7 +49,10 @@ func (b *Bank) message(label string, do func(body []byte, now time.Time) reply) 
 			return
 		}
 		answer := refuse(http.StatusBadRequest, "malformed")
-		if err == nil {
+		switch {
+		case b.current().Closed:
+			answer = refuse(http.StatusServiceUnavailable, "unavailable")
+		case err == nil:
 			if refusal, ok := b.verify(r, label+"-v1", body); !ok {
 				answer = refusal
 			} else {

@@ -10,7 +10,7 @@ import (
 
 // Faults is how the bank misbehaves. The zero value is an honest bank. A payment takes
 // what is on when the payer confirms it and keeps it: its notices and its statements in
-// answers lie alike. Hang, and AnswerDropped for refunds, hold for API calls while on.
+// answers lie alike. Hang, Closed, and AnswerDropped for refunds, hold for API calls while on.
 type Faults struct {
 	// Next is for how many payments the faults hold before all end, up to 1000; zero: until cleared.
 	Next int `json:"next"`
@@ -26,6 +26,7 @@ type Faults struct {
 	Hang            bool     `json:"hang"`             // the API never answers
 	AnswerDropped   bool     `json:"answer_dropped"`   // carries out a payment or refund, then closes the connection
 	Fail            bool     `json:"fail"`             // the payment is declined
+	Closed          bool     `json:"closed"`           // maintenance: nothing is accepted while on
 }
 
 // maxCount bounds the faults that are numbers.

@@ -35,6 +35,7 @@ func (f *Faults) rows() []fault {
 		{Name: "hang", field: &f.Hang, ZH: "開啟期間，查詢與退款 API 永遠不回應。", EN: "While it is on, the query and refund API never answers."},
 		{Name: "answer_dropped", field: &f.AnswerDropped, ZH: "付款或退款已經完成，但沒有回應就斷線。", EN: "A payment or refund is carried out, then the connection closes without an answer."},
 		{Name: "fail", field: &f.Fail, ZH: "付款被拒絕，不扣款。", EN: "The payment is declined and nothing is charged."},
+		{Name: "closed", field: &f.Closed, ZH: "開啟期間銀行維護中：API 回應 503，訂單也不受理。", EN: "While it is on, the bank is closed: its API answers 503, and it takes no order."},
 	}
 }
 

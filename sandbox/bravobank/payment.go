@@ -43,6 +43,7 @@ func (p *payment) status(now time.Time) string {
 
 var (
 	errDiffers = errors.New("another order was opened under this attempt_no")
+	errClosed  = errors.New("the bank is closed for maintenance")
 	errFull    = errors.New("the bank's memory is full; try again later or restart it")
 	errSession = errors.New("this page is not known any more")
 )

@@ -135,6 +135,8 @@ func (b *Bank) explain(v *visit, status int, err error) {
 		v.Problem = [2]string{"這個頁面已失效。這家示範銀行重新啟動後，會忘記所有的登入和付款。", "This page is not known any more. When this demonstration bank restarts, it forgets every login and payment."}
 	case errors.Is(err, errDiffers):
 		v.Problem = [2]string{"這個交易編號已用於另一份訂單，請回到商店重新付款。", "This number belongs to another order already. Go back to the shop and start again."}
+	case errors.Is(err, errClosed):
+		v.Problem = [2]string{"銀行系統維護中，暫不受理付款，請回到商店選擇其他付款方式。", "The bank is closed for maintenance. Go back to the shop and choose another way to pay."}
 	case errors.Is(err, errFull):
 		v.Problem = [2]string{"銀行忙碌中，請稍後再試。", "The bank is busy. Try again later."}
 	}
@@ -150,6 +152,10 @@ func (b *Bank) showHome(v *visit) { b.show(v, http.StatusOK, "home.html") }
 
 // openOrder takes the form that the gateway signed (section 3).
 func (b *Bank) openOrder(v *visit) {
+	if b.current().Closed {
+		b.explain(v, http.StatusServiceUnavailable, errClosed)
+		return
+	}
 	o, text, err := b.verifyOrder(v.r.PostForm, v.now)
 	if err != nil {
 		b.d.Log.Warn("order refused", "err", err)
@@ -235,6 +241,10 @@ func (b *Bank) pay(v *visit) {
 	}
 	if !v.signedIn {
 		v.goTo("/login")
+		return
+	}
+	if b.current().Closed {
+		b.explain(v, http.StatusServiceUnavailable, errClosed)
 		return
 	}
 	b.mu.Lock()

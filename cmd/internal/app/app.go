@@ -27,6 +27,7 @@ import (
 	"pay.taipei/gateway/internal/metrics"
 	"pay.taipei/gateway/internal/redisx"
 	"pay.taipei/gateway/internal/sqldb"
+	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/orders/sqlstore"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/all"
@@ -53,7 +54,13 @@ type App struct {
 	store   *sqlstore.Store
 	redis   *redisx.Redis
 	metrics *metrics.Metrics
-	clients []*httpx.Client
+	router  *router.Router
+	gates   gates
+	links   webhooks.Links
+	options Options
+	api     *api.Server
+	clients []*httpx.Client // of webhooks
+	ways    []*httpx.Client // of accounts, which a reload replaces
 	jobs    *jobs
 	webhook []string // clients that have one
 	servers struct{ api, edge, ops http.Handler }
@@ -70,7 +77,7 @@ func Open(ctx context.Context, c *configs.Config, o Options) (*App, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &App{config: c, log: o.Log, now: o.Now, stop: usualStop()}
+	a := &App{config: c, log: o.Log, now: o.Now, options: o, stop: usualStop()}
 	if err := a.open(ctx, o); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
@@ -82,7 +89,7 @@ func (a *App) open(ctx context.Context, o Options) error {
 		return err
 	}
 	var problems []error
-	a.wire(o, func(path string, err error) { //nolint:contextcheck // what is put together runs later, each request in its own context
+	a.wire(func(path string, err error) { //nolint:contextcheck // what is put together runs later, each request in its own context
 		problems = append(problems, fmt.Errorf("%s: %w", path, err))
 	})
 	if len(problems) > 0 {
@@ -105,15 +112,14 @@ func (a *App) tellUnasked(ctx context.Context) error {
 
 // wire puts together all that needs no connection, and reports everything that is wrong with the configuration at the
 // setting's path. After a report the App is not fit for use.
-func (a *App) wire(o Options, report func(path string, err error)) {
+func (a *App) wire(report func(path string, err error)) {
 	a.checkStore(report)
 	a.jobs = newJobs(a.log, a.now)
 	var err error
 	if a.redis, err = a.openRedis(); err != nil {
 		report("redis", err)
 	}
-	links, err := webhooks.ParseLinks(a.config.PublicURL)
-	if err != nil {
+	if a.links, err = webhooks.ParseLinks(a.config.PublicURL); err != nil {
 		report("public_url", err)
 	}
 	names := make([]string, len(a.config.Accounts))
@@ -123,20 +129,38 @@ func (a *App) wire(o Options, report func(path string, err error)) {
 	if a.metrics, err = metrics.New(names); err != nil {
 		report("accounts", err)
 	}
-	merchants := make([]router.Merchant, len(a.config.Merchants))
-	for i, m := range a.config.Merchants {
-		merchants[i] = router.Merchant{Code: m.Code, Name: m.Name, Payees: m.Payees}
+	if err := a.openGates(); err != nil {
+		report("accounts", err)
+		return
 	}
-	deps := router.Deps{
-		Store: a.store, Claims: a.redis, Links: links, Now: a.now, Rand: rand.Reader, Log: a.log, Meter: a.metrics, Wake: a.jobs.Wake,
-	}
-	r, err := router.New(router.Config{Accounts: a.accounts(o, deps, report), Merchants: merchants}, deps)
-	if err != nil {
+	served, ways := a.served(a.config, report)
+	a.ways = ways
+	if a.router, err = router.New(served, a.deps()); err != nil {
 		report("accounts", err)
 	}
-	a.handlers(r, links, report)
+	a.handlers(report)
 	a.certificates(report)
-	a.background(r, report)
+	a.background(report)
+}
+
+// deps are the router's collaborators.
+func (a *App) deps() router.Deps {
+	return router.Deps{
+		Store: a.store, Claims: a.redis, Links: a.links, Now: a.now, Rand: rand.Reader, Log: a.log, Meter: a.metrics, Wake: a.jobs.Wake,
+		Gates: a.gates, SetForced: a.gates.force,
+	}
+}
+
+// served is what the router serves by a configuration, with the ways out of its accounts.
+func (a *App) served(c *configs.Config, report func(path string, err error)) (router.Config, []*httpx.Client) {
+	served := router.Config{Merchants: make([]router.Merchant, len(c.Merchants))}
+	for i, m := range c.Merchants {
+		served.Merchants[i] = router.Merchant{Code: m.Code, Name: m.Name, Payees: m.Payees}
+	}
+	var ways []*httpx.Client
+	served.Accounts, ways = a.accounts(c, report)
+	served.Rules = rulesOf(c, served.Accounts, report)
+	return served, ways
 }
 
 // checkStore says what opening the store would say of its address.
@@ -209,14 +233,17 @@ func Migrate(ctx context.Context, db *sqldb.DB) error {
 }
 
 // accounts opens the adapters and leaves out those that it reports.
-func (a *App) accounts(o Options, d router.Deps, report func(path string, err error)) []router.Account {
-	var accounts []router.Account
-	for i := range a.config.Accounts {
-		c, at := &a.config.Accounts[i], fmt.Sprintf("accounts[%d]", i)
+func (a *App) accounts(config *configs.Config, report func(path string, err error)) (accounts []router.Account, ways []*httpx.Client) {
+	for i := range config.Accounts {
+		c, at := &config.Accounts[i], fmt.Sprintf("accounts[%d]", i)
 		deps := all.Deps{Now: a.now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
-			return a.client(c.Name, origin, c.Network)
+			way, err := a.client(c.Name, origin, c.Network)
+			if err == nil {
+				ways = append(ways, way)
+			}
+			return way, err
 		}}
-		p, err := o.Adapter(c.Adapter, all.Account{Name: c.Name, Environment: providers.Environment(c.Environment), Decode: c.Decode}, deps)
+		p, err := a.options.Adapter(c.Adapter, all.Account{Name: c.Name, Environment: providers.Environment(c.Environment), Decode: c.Decode}, deps)
 		switch {
 		case err == nil:
 		case slices.Contains(all.Names(), c.Adapter):
@@ -230,13 +257,13 @@ func (a *App) accounts(o Options, d router.Deps, report func(path string, err er
 			Name: c.Name, Provider: p, Environment: providers.Environment(c.Environment), NumberPrefix: c.NumberPrefix,
 			QueryBeforePaid: router.QueryRule{Never: c.QueryNever, Above: c.QueryAbove},
 		}
-		if _, err := router.New(router.Config{Accounts: []router.Account{account}}, d); err != nil { // alone, to say where
+		if _, err := router.New(router.Config{Accounts: []router.Account{account}}, a.deps()); err != nil { // alone, to say where
 			report(at+".number_prefix", err)
 			continue
 		}
 		accounts = append(accounts, account)
 	}
-	return accounts
+	return accounts, ways
 }
 
 // client makes the one way out to one origin. In production nothing is said in the clear, in a private network neither:
@@ -252,31 +279,81 @@ func (a *App) client(name, origin, network string) (*httpx.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.clients = append(a.clients, client)
 	return client, nil
 }
 
 var networks = map[string]httpx.Network{"": httpx.Public, "public": httpx.Public, "private": httpx.Private, "loopback": httpx.Loopback}
 
-// handlers makes what the listeners serve.
-func (a *App) handlers(r *router.Router, links webhooks.Links, report func(path string, err error)) {
-	deps := api.Deps{
-		Orders: r, Store: a.store, Directory: r, CheckoutURL: links.Checkout, Now: a.now, NewID: newID, Log: a.log.With("listener", "api"),
+// openAPI makes the order API.
+func (a *App) openAPI(report func(path string, err error)) {
+	var err error
+	a.api, err = api.New(api.Config{}, api.Deps{
+		Orders: a.router, Store: worded{a.store, a.router}, Directory: a.router, CheckoutURL: a.links.Checkout, Now: a.now, NewID: newID,
+		Log: a.log.With("listener", "api"), Limiter: limiter{a.redis, a.metrics},
 		Observe: func(o api.Observation) { a.metrics.HTTPRequest("api", o.Route, o.Status, o.Duration) },
+	})
+	if err != nil {
+		report("clients", err)
+		return
 	}
-	clients := make([]api.Client, len(a.config.Clients))
 	for i, c := range a.config.Clients {
+		a.metrics.Client(c.ID)
 		for j, p := range c.ReturnPrefixes {
-			if _, err := api.New(api.Config{Clients: []api.Client{{ReturnPrefixes: []string{p}}}}, deps); err != nil { // alone, to say where
+			if a.api.Swap([]api.Client{{ReturnPrefixes: []string{p}}}) != nil { // alone, to say where
 				report(fmt.Sprintf("clients[%d].return_prefixes[%d]", i, j), errReturnPrefix)
 			}
 		}
-		keys := make([]api.Key, len(c.Keys))
-		for j, k := range c.Keys {
+	}
+	if err := a.api.Swap(clientsOf(a.config)); err != nil {
+		report("clients", err)
+	}
+}
+
+// clientsOf are the clients of a configuration as the API knows them.
+func clientsOf(c *configs.Config) []api.Client {
+	clients := make([]api.Client, len(c.Clients))
+	for i, client := range c.Clients {
+		keys := make([]api.Key, len(client.Keys))
+		for j, k := range client.Keys {
 			keys[j] = api.Key{ID: k.ID, SHA256: k.Digest, NotAfter: k.Expires}
 		}
-		clients[i] = api.Client{ID: c.ID, Keys: keys, Merchants: c.Merchants, ReturnPrefixes: c.ReturnPrefixes}
+		clients[i] = api.Client{
+			ID: client.ID, Keys: keys, Merchants: client.Merchants, ReturnPrefixes: client.ReturnPrefixes,
+			RatePerSecond: client.RatePerSecond, Burst: client.Burst,
+		}
 	}
+	return clients
+}
+
+// limiter counts what it refuses.
+type limiter struct {
+	redis   *redisx.Redis
+	metrics *metrics.Metrics
+}
+
+// Allow is documented in api.Limiter.
+func (l limiter) Allow(ctx context.Context, key string, perSecond, burst int) (bool, time.Duration, error) {
+	ok, retryAfter, err := l.redis.Allow(ctx, key, perSecond, burst)
+	if err == nil && !ok {
+		l.metrics.RateLimited(strings.TrimPrefix(key, "api:"))
+	}
+	return ok, retryAfter, err
+}
+
+// worded is the store with the router's words for its decisions.
+type worded struct {
+	*sqlstore.Store
+	router *router.Router
+}
+
+// Timeline is documented in orders.Reader.
+func (w worded) Timeline(ctx context.Context, no orders.OrderNo) ([]orders.TimelineRow, error) {
+	return w.router.Timeline(ctx, no)
+}
+
+// handlers makes what the listeners serve.
+func (a *App) handlers(report func(path string, err error)) {
+	r := a.router
 	var err error
 	if a.servers.edge, err = webhooks.New(webhooks.Config{TrustedProxies: a.config.TrustedProxies}, webhooks.Deps{
 		Accounts: r, Notices: r, Pages: r, Now: a.now, NewID: newID, Nonce: newNonce, Log: a.log.With("listener", "edge"),
@@ -289,9 +366,8 @@ func (a *App) handlers(r *router.Router, links webhooks.Links, report func(path 
 	}); err != nil {
 		report("trusted_proxies", err)
 	}
-	if a.servers.api, err = api.New(api.Config{Clients: clients}, deps); err != nil {
-		report("clients", err)
-	}
+	a.openAPI(report)
+	a.servers.api = a.api
 	a.servers.ops = a.ops()
 }
 
@@ -319,7 +395,8 @@ func (a *App) certificates(report func(path string, err error)) {
 }
 
 // background lists the jobs.
-func (a *App) background(r *router.Router, report func(path string, err error)) {
+func (a *App) background(report func(path string, err error)) {
+	r := a.router
 	for i, c := range a.config.Clients {
 		if c.Webhook == nil {
 			continue
@@ -334,11 +411,24 @@ func (a *App) background(r *router.Router, report func(path string, err error)) 
 		return
 	}
 	a.jobs.add("sequence", 1, sequencer.Step)
-	for _, account := range a.config.Accounts { // one that hangs holds up no other
-		a.jobs.add("query "+account.Name, 4, func(ctx context.Context) (time.Time, error) { return r.QueryStep(ctx, account.Name) })
+	for _, account := range a.config.Accounts {
+		a.account(account.Name)
 	}
+	a.jobs.add("controls", 1, r.ControlsStep)
+	a.jobs.add("breakers", 1, a.gates.set.Share)
 	a.jobs.add("settle", 1, r.SettleStep)
 	a.jobs.add("orphan", 1, r.OrphanStep)
+}
+
+// account adds the jobs of an account: one that hangs holds up no other.
+func (a *App) account(name string) {
+	a.metrics.Account(name)
+	of := func(step func(context.Context, string) (time.Time, error)) func(context.Context) (time.Time, error) {
+		return func(ctx context.Context) (time.Time, error) { return step(ctx, name) }
+	}
+	a.jobs.add("query "+name, 4, of(a.router.QueryStep))
+	a.jobs.add("refund "+name, 2, of(a.router.RefundStep))
+	a.jobs.add("probe "+name, 1, of(a.router.ProbeStep))
 }
 
 // deliver adds the job that hands a client its events. Each client has workers of its own: one that hangs keeps nobody
@@ -352,6 +442,7 @@ func (a *App) deliver(c configs.Client) error {
 	if err != nil {
 		return err
 	}
+	a.clients = append(a.clients, client)
 	target := outbox.Target{Client: c.ID, HTTP: client, Path: cmp.Or(u.EscapedPath(), "/"), RawQuery: u.RawQuery, Signers: c.Webhook.Signers}
 	deliverer, err := outbox.New(outbox.Config{Targets: []outbox.Target{target}}, outbox.Deps{
 		Store: a.store, Now: a.now, Rand: mathrand.Uint64, Log: a.log,
@@ -371,7 +462,7 @@ func (a *App) deliver(c configs.Client) error {
 
 // Close lets go of the stores and connections. It waits for nothing.
 func (a *App) Close() error {
-	for _, c := range a.clients {
+	for _, c := range slices.Concat(a.clients, a.ways) {
 		c.Close()
 	}
 	var errs []error

@@ -422,10 +422,11 @@ func TestNumberPrefixTooLongForItsProvider(t *testing.T) {
 	for prefix, want := range map[string]string{"A": "", "AB": "accounts[0].number_prefix: router: account"} {
 		c := parsed(t, sandbox("sqlite:gateway.db", "http://127.0.0.1:9/"))
 		c.Accounts[0].NumberPrefix = prefix
-		a := &App{config: c, log: slog.New(slog.DiscardHandler), now: time.Now, store: new(sqlstore.Store)}
+		a := &App{config: c, log: slog.New(slog.DiscardHandler), now: time.Now, store: new(sqlstore.Store), options: Options{
+			Adapter: func(string, all.Account, all.Deps) (providers.Provider, error) { return shortNumbers{}, nil },
+		}}
 		found := ""
-		a.wire(Options{Adapter: func(string, all.Account, all.Deps) (providers.Provider, error) { return shortNumbers{}, nil }},
-			func(path string, err error) { found += path + ": " + err.Error() })
+		a.wire(func(path string, err error) { found += path + ": " + err.Error() })
 		if !strings.HasPrefix(found, want) || (found == "") != (want == "") {
 			t.Errorf("prefix %q: %q", prefix, found)
 		}

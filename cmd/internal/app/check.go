@@ -17,7 +17,7 @@ func Load(path string) (*configs.Config, error) {
 
 // check puts a gateway together as Open does, on a store that is never used, and lets it go again.
 func check(c *configs.Config, report func(path string, err error)) {
-	a := &App{config: c, log: slog.New(slog.DiscardHandler), now: time.Now, store: new(sqlstore.Store)}
+	a := &App{config: c, log: slog.New(slog.DiscardHandler), now: time.Now, store: new(sqlstore.Store), options: Options{Adapter: all.Open}}
 	defer func() { _ = a.Close() }() // nothing is open but idle clients
-	a.wire(Options{Adapter: all.Open}, report)
+	a.wire(report)
 }

@@ -15,7 +15,9 @@ import (
 type jobs struct {
 	log   *slog.Logger
 	now   func() time.Time
+	mu    sync.Mutex // guards list and begun
 	list  []job
+	begun bool
 	stop  chan struct{} // closed: start no further step
 	hard  context.Context
 	cut   context.CancelFunc // ends the steps that are still running
@@ -42,8 +44,20 @@ func newJobs(log *slog.Logger, now func() time.Time) *jobs {
 	return j
 }
 
+// add adds a job, unless there is one of its name; it starts with the others, or at once when they run.
 func (j *jobs) add(name string, workers int, step func(context.Context) (time.Time, error)) {
-	j.list = append(j.list, job{name, workers, step, new(atomic.Int32)})
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range j.list {
+		if j.list[i].name == name {
+			return
+		}
+	}
+	added := job{name, workers, step, new(atomic.Int32)}
+	j.list = append(j.list, added)
+	if j.begun {
+		j.run(added)
+	}
 }
 
 // Wake makes every idle worker look for work now.
@@ -61,10 +75,23 @@ func (j *jobs) woken() <-chan struct{} {
 }
 
 func (j *jobs) start() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.begun = true
 	for _, job := range j.list {
-		for range job.workers {
-			j.done.Go(func() { j.loop(job) })
-		}
+		j.run(job)
+	}
+}
+
+// run starts a job's workers, unless everything stops. The caller holds the lock.
+func (j *jobs) run(added job) {
+	select {
+	case <-j.stop:
+		return
+	default:
+	}
+	for range added.workers {
+		j.done.Go(func() { j.loop(added) })
 	}
 }
 
@@ -116,6 +143,8 @@ func (j *jobs) step(job job) (next time.Time, err error) {
 
 // running are the jobs of which a step is running.
 func (j *jobs) running() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	var names []string
 	for _, job := range j.list {
 		if job.busy.Load() > 0 {
@@ -128,7 +157,9 @@ func (j *jobs) running() []string {
 // stopped starts no further step, waits for the running ones until ctx ends, then cuts them and
 // waits for them to return: they still tell the store what became of their work, which may take its time.
 func (j *jobs) stopped(ctx context.Context) {
+	j.mu.Lock() // nothing is added while it stops
 	close(j.stop)
+	j.mu.Unlock()
 	uncut := context.AfterFunc(ctx, j.cut)
 	j.done.Wait()
 	uncut()

@@ -14,6 +14,7 @@ import (
 
 	"pay.taipei/gateway/configs"
 	"pay.taipei/gateway/internal/metrics"
+	"pay.taipei/gateway/orders"
 )
 
 // stopTimes bound a stop, from the moment that we were told. Requests, deliveries and provider calls may finish until
@@ -158,6 +159,7 @@ func (a *App) server(h http.Handler, t *tls.Config) *http.Server {
 func (a *App) ops() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.metrics.Handler(a.refresh))
+	mux.HandleFunc("GET /accounts", a.accountsPage)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
@@ -185,6 +187,7 @@ func answer(w http.ResponseWriter, status int, text string) {
 func (a *App) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	a.watchAccounts()
 	_ = a.redis.Ping(ctx) // bounds itself; what it finds out is what Degraded says
 	a.metrics.Degraded("redis", a.redis.Degraded())
 	g, err := a.store.Gauges(ctx, a.webhook)
@@ -196,12 +199,23 @@ func (a *App) refresh(ctx context.Context) {
 	r := metrics.Readings{
 		OutboxDepth: map[string]int64{"ready": 0, "held": 0},
 		Doubts:      g.Doubts, SurplusOpen: g.SurplusOpen, Reviews: g.ReviewsOpen, Orphan: g.Orphans, Unproven: g.Unproven,
+		RefundsUndecided: g.RefundsUndecided, DoubtOldest: a.age(g.OldestDoubt), SurplusOldest: a.age(g.OldestSurplus),
+		Cases: map[string]int64{string(orders.CaseUnresolved): 0, string(orders.CaseRefundMismatch): 0},
+	}
+	for kind, n := range g.Cases {
+		r.Cases[string(kind)] = n
 	}
 	for state, n := range g.OutboxDepth {
 		r.OutboxDepth[string(state)] = n
 	}
-	if !g.OutboxOldest.IsZero() {
-		r.OutboxOldest = a.now().Sub(g.OutboxOldest)
-	}
+	r.OutboxOldest = a.age(g.OutboxOldest)
 	a.metrics.Set(r)
+}
+
+// age is how long ago a moment was; nothing for none.
+func (a *App) age(at time.Time) time.Duration {
+	if at.IsZero() {
+		return 0
+	}
+	return a.now().Sub(at)
 }

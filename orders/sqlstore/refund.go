@@ -1,0 +1,157 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"pay.taipei/gateway/orders"
+)
+
+// AskRefund is documented in orders.Refunder.
+func (s *Store) AskRefund(ctx context.Context, r orders.RefundRequest) (orders.Order, error) {
+	return write(ctx, s, func(u unit) (orders.Order, error) { return u.askRefund(r) })
+}
+
+func (u unit) askRefund(r orders.RefundRequest) (orders.Order, error) {
+	if err := u.takeKey(&r.Key, r.Order, r.Now); err != nil {
+		return orders.Order{}, err
+	}
+	b, err := u.lock(r.Order)
+	if err != nil {
+		return b.Order, err
+	}
+	c := changing(b)
+	o := &c.Book.Order
+	ask, err := r.Ask(o)
+	if err != nil {
+		return b.Order, err
+	}
+	refund, err := o.NewRefund(ask, stored(r.Now))
+	if err != nil {
+		return b.Order, err
+	}
+	o.Refunds = append(o.Refunds, refund)
+	if err := u.save(c, r.Now); err != nil {
+		return b.Order, err
+	}
+	answer := func(o *orders.Order) (int, []byte, error) { return r.Answer(o, o.RefundByID(refund.ID())) }
+	return *o, u.keepAnswer(&r.Key, answer, o, r.Now)
+}
+
+const (
+	// A claimed refund has no time at which it is sent: nothing sends it again.
+	sqlClaimRefund = `UPDATE refunds SET send_ms = NULL
+		WHERE (attempt_no, ordinal) = (SELECT attempt_no, ordinal FROM refunds
+			WHERE account = $1 AND send_ms IS NOT NULL AND send_ms <= $2 ORDER BY send_ms, attempt_no, ordinal LIMIT 1 /*skip locked*/)
+			AND send_ms IS NOT NULL AND state = 'undecided'
+		RETURNING order_no, attempt_no, ordinal`
+	sqlNextRefund = `SELECT MIN(send_ms) FROM refunds WHERE account = $1 AND send_ms IS NOT NULL`
+)
+
+// refundAnswer is when the provider is asked about a refund whose sender has told nothing: longer than the call may take.
+// Whoever finishes the refund says better.
+const refundAnswer = time.Minute
+
+// claimed is a refund on its way.
+type claimed struct {
+	order  orders.Order
+	refund orders.Refund
+}
+
+// ClaimRefund is documented in orders.Refunder.
+func (s *Store) ClaimRefund(ctx context.Context, account string, now time.Time) (orders.Order, orders.Refund, error) {
+	c, err := write(ctx, s, func(u unit) (claimed, error) {
+		var c claimed
+		var no orders.OrderNo
+		call := orders.Call{Op: orders.OpRefund, SentAt: stored(now)}
+		found, err := u.one(sqlClaimRefund, []any{account, now.UnixMilli()}, &no, &call.Attempt, &call.Ordinal)
+		if err != nil {
+			return c, err
+		}
+		if !found {
+			return c, orders.ErrNothing
+		}
+		if err := u.addCall(call); err != nil {
+			return c, err
+		}
+		if err := u.due(call.Attempt, now.Add(refundAnswer), 0); err != nil {
+			return c, err
+		}
+		if c.order, err = u.order(no); err != nil {
+			return c, err
+		}
+		c.refund = *c.order.RefundByID((&orders.Refund{Attempt: call.Attempt, Ordinal: call.Ordinal}).ID())
+		return c, nil
+	})
+	return c.order, c.refund, err
+}
+
+// NextRefund is documented in orders.Refunder.
+func (s *Store) NextRefund(ctx context.Context, account string) (time.Time, error) {
+	return read(ctx, s, func(u unit) (at time.Time, err error) {
+		_, err = u.one(sqlNextRefund, []any{account}, moment{&at})
+		return at, err
+	})
+}
+
+// FinishRefund is documented in orders.Refunder.
+func (s *Store) FinishRefund(ctx context.Context, f orders.RefundFinish) (orders.Applied, error) {
+	return write(ctx, s, func(u unit) (orders.Applied, error) { return u.finishRefund(f) })
+}
+
+func (u unit) finishRefund(f orders.RefundFinish) (orders.Applied, error) {
+	f.No, f.Why = text(f.No), note(f.Why)
+	var done orders.Applied
+	no, err := u.orderOf(f.Attempt)
+	if err != nil {
+		return done, err
+	}
+	b, err := u.lock(no)
+	if err != nil {
+		return done, err
+	}
+	call := orders.Call{Attempt: f.Attempt, Op: orders.OpRefund, Ordinal: f.Ordinal, Outcome: f.Outcome, EndedAt: f.Now}
+	if err := u.finishCall(&b.Order, call); err != nil {
+		return done, err
+	}
+	fate := orders.Fate{Book: b, Verdict: orders.VerdictNoChange}
+	switch known := refundCall(&b.Order, call); known.Outcome { // what was known before is not taken back
+	case orders.OutcomeDone:
+		fate = orders.EndRefund(b, f.Attempt, f.Ordinal, f.State, f.No, f.Why, f.Now)
+	case orders.OutcomeRefused, orders.OutcomeNotSent:
+		fate = orders.EndRefund(b, f.Attempt, f.Ordinal, orders.RefundFailed, f.No, f.Why, f.Now)
+	case orders.OutcomeOpen, orders.OutcomeUnknown:
+	}
+	c := change{b, fate}
+	done.Verdict, done.Events, done.Moved = fate.Verdict, fate.Events, fate.Verdict == orders.VerdictApplied
+	if done.Moved {
+		if err := u.save(&c, f.Now); err != nil {
+			return done, err
+		}
+	}
+	done.Order = c.Book.Order
+	if done.Order.UndecidedRefund(f.Attempt) == nil || f.QueryAt.IsZero() {
+		return done, nil
+	}
+	return done, u.askAbout(refundCall(&b.Order, call), f.QueryAt)
+}
+
+// refundCall is the call as the order knows it.
+func refundCall(o *orders.Order, c orders.Call) orders.Call {
+	i := slices.IndexFunc(o.Calls, func(k orders.Call) bool {
+		return k.Attempt == c.Attempt && k.Op == c.Op && k.Ordinal == c.Ordinal
+	})
+	return o.Calls[i] // finishCall has found it
+}
+
+const sqlMoveQuery = `UPDATE attempts SET query_ms = $3 WHERE attempt_no = $1 AND NOT query_claimed AND query_ms = $2`
+
+// askAbout makes the query due that asks about a refund's call, in place of the one of a sender that tells nothing.
+func (u unit) askAbout(c orders.Call, at time.Time) error {
+	n, err := u.exec(sqlMoveQuery, c.Attempt, c.SentAt.Add(refundAnswer).UnixMilli(), at.UnixMilli())
+	if err != nil || n > 0 {
+		return err
+	}
+	return u.due(c.Attempt, at, 0)
+}

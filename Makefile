@@ -3,7 +3,7 @@ SHELL := /bin/bash
 
 LINT := go tool -modfile=tools/lint/go.mod golangci-lint
 # What the tests need on Debian; elsewhere "services" names it.
-DEBIAN := redis-server postgresql chromium fonts-noto-cjk curl
+DEBIAN := redis-server postgresql chromium fonts-noto-cjk curl prometheus
 PROVE ?= 60s
 
 help: ## show this list
@@ -24,13 +24,13 @@ race: ## only the races: as test, without installing anything, and twice
 
 services:
 	@have() { command -v "$$1" >/dev/null; }; \
-	if have curl && have redis-server && { have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; } && \
+	if have curl && have redis-server && have promtool && { have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; } && \
 	   { have chromium || have chromium-browser || have google-chrome; } && \
 	   { have fc-list && fc-list :lang=zh-tw | grep -q .; }; then exit 0; fi; \
 	root=; [ "$$(id -u)" = 0 ] || root='sudo -n'; \
 	if have apt-get && { [ -z "$$root" ] || sudo -n true 2>/dev/null; }; then \
 	  $$root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends $(DEBIAN) fontconfig >/dev/null || echo "Not everything could be installed; the tests say what they miss."; \
-	else echo "Some tests need redis-server, postgresql, chromium, curl and a Traditional Chinese font (Debian: apt-get install $(DEBIAN)). Install them, or those tests are skipped (with CI=true they fail)."; fi
+	else echo "Some tests need redis-server, postgresql, chromium, curl, prometheus and a Traditional Chinese font (Debian: apt-get install $(DEBIAN)). Install them, or those tests are skipped (with CI=true they fail)."; fi
 
 lint: ## static checks; the first run builds the linter, which takes minutes
 	$(LINT) run

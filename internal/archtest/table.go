@@ -28,6 +28,7 @@ func table() []row {
 		{"webhooks", []string{"orders", "money", "providers"}},
 		{"webhooks/outbox", []string{"orders", "signing", "internal/httpx"}},
 		{"configs", []string{"money", "signing"}},
+		{"configs/prometheus", []string{"internal/metrics"}},
 		{"sandbox/all", []string{"sandbox/..."}},
 		{"sandbox/*/...", []string{"signing", "money"}},
 		{"internal/sim", append(product(), "providers/providertest", "orders/storetest", "sandbox/...")},

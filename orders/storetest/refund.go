@@ -312,6 +312,17 @@ var refunding = map[string]func(*world){
 		w.idle(inTime.Add(time.Minute - time.Millisecond))
 		w.ask(inTime.Add(time.Minute))
 	},
+	"not asked about before it is sent": func(w *world) {
+		o := w.paid(1, bill1)
+		w.refund(&o, 1, "", twd(5), "part")
+		w.hint(&o, inTime)
+		w.idle(tooLate)
+		if next, err := w.stores[1].NextQuery(w.ctx, account); err != nil || !next.IsZero() {
+			w.Errorf("due at %v, %v", next, err)
+		}
+		w.send(inTime)
+		w.ask(inTime)
+	},
 	"evidence first, the answer's number after": func(w *world) {
 		o := w.paid(1, bill1)
 		w.refund(&o, 1, "", twd(5), "part")

@@ -56,7 +56,7 @@ func TestPrometheusScrapesTheCity(t *testing.T) {
 	})
 	for _, query := range []string{
 		`up{job="gateway"} == 1`,
-		`gateway_paid_total{account="bravobank-main",by="callback"} == 1`,
+		`sum(gateway_paid_total{account="bravobank-main"}) == 1`,
 		`gateway_order_moves_total{to="paid"} == 1`,
 		`gateway_breaker_state{account="bravobank-second",op="query"} == 0`,
 		`gateway:paid:ratio30m or vector(1)`,

@@ -2,8 +2,11 @@ package metrics
 
 import (
 	"context"
+	"go/parser"
+	"go/token"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +21,7 @@ func used(t *testing.T) *Metrics {
 		t.Fatal(err)
 	}
 	m.HTTPRequest("api", "/v1/orders", 201, 20*time.Millisecond)
-	m.ProviderCall("main", "query", "OutcomeUnknown", time.Second)
+	m.ProviderCall("main", "query", "outcome_unknown", time.Second)
 	m.Callback("main", "accepted")
 	m.OrderMoved("paid")
 	m.IdempotencyHit("sql")
@@ -146,7 +149,7 @@ func TestFigures(t *testing.T) {
 		`gateway_http_requests_total{code="201",listener="api",route="/v1/orders"} 1`,
 		`gateway_http_request_seconds_bucket{listener="api",route="/v1/orders",le="0.005"} 0`,
 		`gateway_http_request_seconds_bucket{listener="api",route="/v1/orders",le="0.02"} 1`,
-		`gateway_provider_calls_total{account="main",kind="OutcomeUnknown",op="query"} 1`,
+		`gateway_provider_calls_total{account="main",kind="outcome_unknown",op="query"} 1`,
 		`gateway_provider_call_seconds_sum{account="main",op="query"} 1`,
 		`gateway_callbacks_total{account="main",verdict="accepted"} 1`,
 		`gateway_callbacks_total{account="main",verdict="refused"} 0`,
@@ -185,12 +188,116 @@ func TestSeriesStartAtZero(t *testing.T) {
 	wantLines(t, page(t, m, nil),
 		`gateway_callbacks_total{account="a",verdict="accepted"} 0`,
 		`gateway_callbacks_total{account="b",verdict="refused"} 0`,
+		`gateway_provider_calls_total{account="b",kind="outcome_unknown",op="confirm"} 0`,
+		`gateway_provider_call_seconds_count{account="b",op="refund"} 0`,
+		`gateway_breaker_state{account="a",op="refund"} 0`, `gateway_breaker_forced{account="a",op="create"} 0`,
+		`gateway_attempts_total{account="a"} 0`, `gateway_paid_total{account="a",by="call"} 0`, `gateway_callbacks_missing_total{account="a"} 0`,
+		`gateway_maintenance{account="a"} 0`, `gateway_quiet_seconds{account="a"} 0`,
+		`gateway_order_moves_total{to="refund_failed"} 0`, `gateway_order_moves_total{to="case"} 0`,
+		`gateway_config_reloads_total{outcome="ok"} 0`, `gateway_config_last_reload_ok 1`,
+		`gateway_cases_open{kind="refund_mismatch"} 0`,
 		`gateway_unmapped_codes_total{account="b"} 0`,
 		`gateway_order_moves_total{to="review"} 0`,
 		`gateway_idempotency_hits_total{layer="redis"} 0`,
 		`gateway_outbox_depth{state="ready"} 0`,
 		`gateway_degraded{part="sql"} 0`,
 	)
+}
+
+// seriesBudget is for a city of twenty accounts whose every operation, outcome and route has been seen. Who needs more
+// has found a label that is not bounded.
+const seriesBudget = 3500
+
+// TestSeriesBudget: nothing that happens to a known account, client or route makes a series beyond the budget, and an
+// account that comes and goes by reloads leaves none behind.
+func TestSeriesBudget(t *testing.T) {
+	names := make([]string, 20)
+	for i := range names {
+		names[i] = "account-" + strconv.Itoa(i)
+	}
+	m, err := New(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle := series(page(t, m, nil))
+	everything(m, names)
+	busy := series(page(t, m, nil))
+	t.Logf("%d series at start, %d when everything has happened; budget %d", idle, busy, seriesBudget)
+	if busy > seriesBudget {
+		t.Errorf("%d series, budget %d", busy, seriesBudget)
+	}
+	for i := range 50 {
+		name := "passing-" + strconv.Itoa(i)
+		m.Account(name)
+		everything(m, []string{name})
+		m.Forget(name)
+	}
+	if after := series(page(t, m, nil)); after != busy {
+		t.Errorf("%d series after accounts have come and gone, %d before", after, busy)
+	}
+}
+
+// everything lets all that can happen happen once.
+func everything(m *Metrics, accounts []string) {
+	for route := range 30 { // the API and the edge have fewer
+		for _, code := range []int{200, 201, 202, 303, 400, 401, 404, 409, 422, 429, 500, 503} {
+			m.HTTPRequest("api", "/v1/"+strconv.Itoa(route), code, time.Second)
+		}
+	}
+	for _, id := range []string{"core", "parking", "water"} {
+		m.Client(id)
+		m.RateLimited(id)
+	}
+	for _, name := range accounts {
+		for _, op := range []string{"create", "query", "confirm", "refund"} {
+			for _, kind := range kinds() {
+				m.ProviderCall(name, op, kind, time.Second)
+			}
+			m.Breaker(name, op, 2, true)
+		}
+		for _, verdict := range []string{"accepted", "refused", "retry_later"} {
+			m.Callback(name, verdict)
+		}
+		for _, by := range []string{"callback", "query", "return", "call"} {
+			m.Paid(name, by)
+		}
+		m.UnmappedCode(name)
+		m.Attempt(name)
+		m.CallbackMissing(name)
+		m.Maintenance(name, true)
+		m.Quiet(name, time.Minute)
+	}
+}
+
+// series counts the lines of a page that are no comments.
+func series(page string) int {
+	n := 0
+	for line := range strings.Lines(page) {
+		if !strings.HasPrefix(line, "#") {
+			n++
+		}
+	}
+	return n
+}
+
+// TestScrapeReadsOnlyMemory: a scrape shows what was set, as often as it comes, and the package knows nothing that it
+// could ask: a dashboard that is open must cost the store nothing.
+func TestScrapeReadsOnlyMemory(t *testing.T) {
+	m := used(t)
+	for range 3 {
+		wantLines(t, page(t, m, nil), "gateway_doubts 3", "gateway_outbox_oldest_seconds 1.5")
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "metrics.go", nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := []string{"context", "fmt", "net/http", "strconv", "time"}
+	for _, i := range file.Imports {
+		name, err := strconv.Unquote(i.Path.Value)
+		if err != nil || !slices.Contains(known, name) && !strings.HasPrefix(name, "github.com/prometheus/client_golang/") {
+			t.Errorf("it imports %s: figures are handed to this package, it fetches none", name)
+		}
+	}
 }
 
 func TestHandlerRefreshesFirst(t *testing.T) {

@@ -116,18 +116,36 @@ type machine struct {
 	refunds  map[string]orders.RefundState // as last seen
 }
 
+// step is one thing that may happen.
+type step struct {
+	name string
+	do   func()
+}
+
+// live lives a life of one of two kinds: orders that compete for bills, or payments that are paid back.
 func (m *machine) live() {
 	m.Helper()
 	m.order()
-	steps := []struct {
-		name string
-		do   func()
-	}{
-		{"another order", m.order}, {"another attempt", m.attempt}, {"charge", m.charge}, {"charge", m.charge}, {"notice", m.notice}, {"notice", m.notice},
-		{"question", m.question}, {"arrival", m.arrival}, {"arrival", m.arrival}, {"cancel", m.cancels}, {"confirm", m.confirm}, {"time", m.time},
-		{"ask for a refund", m.refund}, {"ask for a refund", m.refund}, {"send a refund", m.sendRefund}, {"send a refund", m.sendRefund}, {"the bank decides", m.decide},
+	race := []step{
+		{"another order", m.order}, {"another attempt", m.attempt}, {"charge", m.charge}, {"notice", m.notice}, {"notice", m.notice}, {"question", m.question},
+		{"arrival", m.arrival}, {"cancel", m.cancels}, {"cancel", m.cancels}, {"confirm", m.confirm}, {"confirm", m.confirm}, {"time", m.time},
+		{"ask for a refund", m.refund}, {"send a refund", m.sendRefund},
 	}
-	for range 8 + m.choose("steps", 40) {
+	back := []step{
+		{"ask for a refund", m.refund}, {"ask for a refund", m.refund}, {"ask for a refund", m.refund}, {"send a refund", m.sendRefund}, {"send a refund", m.sendRefund},
+		{"question", m.question}, {"question", m.question}, {"arrival", m.arrival}, {"arrival", m.arrival}, {"the bank decides", m.decide}, {"notice", m.notice}, {"charge", m.charge},
+	}
+	steps := race
+	if m.choose("kind", 2) == 0 {
+		steps = back
+		m.attempt()
+		o := m.world.order(m.orders[0])
+		for i := range 1 + m.choose("payments", 2) {
+			m.bank.charged[o.Attempts[i].No] = true
+			m.tell(said(&o, i+1, orders.AttemptPaid, m.now))
+		}
+	}
+	for range 10 + m.choose("steps", 50) {
 		m.steps++
 		s := steps[m.choose("step", len(steps))]
 		s.do()
@@ -152,10 +170,38 @@ func (m *machine) any() orders.Order {
 	return m.world.order(m.orders[m.choose("order", len(m.orders))])
 }
 
-func (m *machine) anyAttempt() (orders.Order, *orders.Attempt) {
+// anyAttempt takes an attempt, most often one that is of interest if there is one.
+func (m *machine) anyAttempt(interest func(*orders.Order, *orders.Attempt) bool) (orders.Order, *orders.Attempt) {
 	m.Helper()
-	o := m.any()
-	return o, &o.Attempts[m.choose("attempt", len(o.Attempts))]
+	type known struct {
+		order   orders.Order
+		attempt int
+	}
+	var all, some []known
+	for _, no := range m.orders {
+		o := m.world.order(no)
+		for i := range o.Attempts {
+			all = append(all, known{o, i})
+			if interest(&o, &o.Attempts[i]) {
+				some = append(some, known{o, i})
+			}
+		}
+	}
+	if len(some) > 0 && m.choose("of interest", 5) > 0 {
+		all = some
+	}
+	k := all[m.choose("attempt", len(all))]
+	return k.order, &k.order.Attempts[k.attempt]
+}
+
+func isOpen(o *orders.Order, a *orders.Attempt) bool {
+	return o.State == orders.OrderOpen && !a.State.Ended()
+}
+
+func isPaid(_ *orders.Order, a *orders.Attempt) bool { return a.State == orders.AttemptPaid }
+
+func isUndecided(o *orders.Order, a *orders.Attempt) bool {
+	return o.DoubtAbout(a.No) != nil || o.UndecidedRefund(a.No) != nil
 }
 
 func (m *machine) order() {
@@ -194,7 +240,7 @@ func (m *machine) attempt() {
 // charge takes the payer's money. The bank does so though it said before that it would not.
 func (m *machine) charge() {
 	m.Helper()
-	if _, a := m.anyAttempt(); !a.HandedAt.IsZero() {
+	if _, a := m.anyAttempt(isOpen); !a.HandedAt.IsZero() {
 		m.bank.charged[a.No] = true
 	}
 }
@@ -211,7 +257,7 @@ func (m *machine) fact(o *orders.Order, a *orders.Attempt) orders.Evidence {
 
 func (m *machine) notice() {
 	m.Helper()
-	o, a := m.anyAttempt()
+	o, a := m.anyAttempt(func(_ *orders.Order, a *orders.Attempt) bool { return !a.State.Ended() })
 	e := m.fact(&o, a)
 	e.Fact.Refunds = m.bank.list(a.No)
 	m.tell(e)
@@ -228,7 +274,7 @@ func (m *machine) tell(e orders.Evidence) {
 // question asks the bank. Its answer arrives some time.
 func (m *machine) question() {
 	m.Helper()
-	o, a := m.anyAttempt()
+	o, a := m.anyAttempt(isUndecided)
 	m.said = append(m.said, m.answer(&o, a, m.choose("complete", 4) > 0, m.choose("settled", 2) > 0))
 }
 
@@ -257,7 +303,8 @@ func (m *machine) arrival() {
 	if len(m.said) == 0 {
 		return
 	}
-	e := m.said[m.choose("message", len(m.said))]
+	newest := len(m.said) - 1
+	e := m.said[newest-m.choose("message", len(m.said))]
 	e.ReceivedAt = m.now
 	_, err := m.store(m.steps).Apply(m.ctx, e)
 	m.ok(err)
@@ -271,7 +318,7 @@ func (m *machine) cancels() {
 
 func (m *machine) confirm() {
 	m.Helper()
-	o, a := m.anyAttempt()
+	o, a := m.anyAttempt(isOpen)
 	call, err := m.store(m.steps).ClaimConfirm(m.ctx, a.No, m.now)
 	if !m.may(err, orders.ErrNotPayable, orders.ErrCallExists) {
 		return
@@ -303,7 +350,7 @@ func (m *machine) time() {
 
 func (m *machine) refund() {
 	m.Helper()
-	o, a := m.anyAttempt()
+	o, a := m.anyAttempt(isPaid)
 	bill := ""
 	if i := m.choose("of", 1+len(o.Lines)); i > 0 {
 		bill = o.Lines[i-1].BillNo
@@ -375,6 +422,9 @@ func (m *machine) check(step string) {
 		b := m.book(no)
 		o := &b.Order
 		m.sound(o)
+		if o.Doubt() && o.State != orders.OrderOpen && o.State < orders.OrderPaid {
+			m.Fatalf("%s: order %s is %s, and money may have moved", step, no, o.State)
+		}
 		m.rises(step, string(no), int(o.State))
 		if o.Version < m.versions[no] {
 			m.Fatalf("%s: version %d after %d", step, o.Version, m.versions[no])

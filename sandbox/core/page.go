@@ -159,6 +159,14 @@ func (p page) Why(l listing) string {
 		why = p.T("未開放此機關繳費", "not offered for this agency")
 	case "maintenance":
 		why = p.T("維護中", "under maintenance")
+	case "breaker_open":
+		why = p.T("業者系統異常", "its system does not answer")
+	case "forced_open":
+		why = p.T("暫停服務", "taken out of service for now")
+	case "penalty":
+		why = p.T("業者系統忙碌", "its system is busy")
+	case "method_not_offered":
+		why = p.T("不提供所選的付款工具", "it does not offer the method asked for")
 	}
 	if l.Until != nil {
 		why += p.T("，預計恢復時間 ", ", until ") + l.Until.In(taipei).Format("2006/01/02 15:04")

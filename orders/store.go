@@ -173,7 +173,7 @@ type Folder interface {
 	Apply(ctx context.Context, e Evidence) (Applied, error)
 
 	// Refuse keeps an inauthentic callback for audit. It moves nothing. The full body is
-	// kept for keepPerMinute refusals per account and minute; above that they are only counted.
+	// kept for KeptRefusals per account and minute; above that they are only counted.
 	Refuse(ctx context.Context, r Refusal) error
 
 	// Hand commits that the newest attempt's redirect is about to leave: only while it is
@@ -247,8 +247,12 @@ type Applied struct {
 	Why     string // for VerdictReview: which fields differ
 }
 
+// KeptRefusals is how many refusals of an account and minute are kept whole.
+const KeptRefusals = 20
+
 // Refusal is an inauthentic callback.
 type Refusal struct {
+	More       int64 // so many others of that minute came beside it, and are counted only
 	Account    string
 	Reason     string
 	ReceivedAt time.Time

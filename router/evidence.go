@@ -81,6 +81,9 @@ func (r *Router) attemptOf(ctx context.Context, no orders.AttemptNo) (orders.Ord
 
 // Refuse keeps an inauthentic callback for audit. Nothing of it is believed.
 func (r *Router) Refuse(ctx context.Context, account, reason string, raw providers.RawCallback) error {
+	if r.refusals.many(account, raw.ReceivedAt) {
+		return nil
+	}
 	return r.d.Store.Refuse(ctx, orders.Refusal{Account: account, Reason: reason, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw)})
 }
 

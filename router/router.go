@@ -111,7 +111,9 @@ type Router struct {
 	current atomic.Pointer[world]
 	imposed controls
 	probes  probes
-	d       Deps
+
+	refusals refusals
+	d        Deps
 }
 
 // New checks the configuration and makes a router. It starts nothing.

@@ -156,20 +156,17 @@ func digestOf(e *orders.Evidence) string {
 }
 
 const (
-	sqlCountRefusal = `INSERT INTO refusal_counts (account, minute_ms, count) VALUES ($1, $2, 1)
-		ON CONFLICT (account, minute_ms) DO UPDATE SET count = refusal_counts.count + 1 RETURNING count`
+	sqlCountRefusal = `INSERT INTO refusal_counts (account, minute_ms, count) VALUES ($1, $2, $3)
+		ON CONFLICT (account, minute_ms) DO UPDATE SET count = refusal_counts.count + $3 RETURNING count`
 	sqlAddRefusal = `INSERT INTO refusals (account, minute_ms, n, received_ms, reason, raw_line, raw_header, raw_body)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 )
-
-// keepPerMinute is how many refusals of an account and minute are kept whole.
-const keepPerMinute = 20
 
 // Refuse is documented in orders.Folder.
 func (s *Store) Refuse(ctx context.Context, r orders.Refusal) error {
 	account, minute := text(r.Account), r.ReceivedAt.Truncate(time.Minute).UnixMilli()
 	_, err := write(ctx, s, func(u unit) (count int64, err error) {
-		if _, err = u.one(sqlCountRefusal, []any{account, minute}, &count); err != nil || count > keepPerMinute {
+		if _, err = u.one(sqlCountRefusal, []any{account, minute, 1 + r.More}, &count); err != nil || count > orders.KeptRefusals {
 			return count, err
 		}
 		return count, u.exec1(sqlAddRefusal, account, minute, count, r.ReceivedAt.UnixMilli(), note(r.Reason),

@@ -415,6 +415,7 @@ func (a *App) background(report func(path string, err error)) {
 		a.account(account.Name)
 	}
 	a.jobs.add("controls", 1, r.ControlsStep)
+	a.jobs.add("refusals", 1, r.RefusalsStep)
 	a.jobs.add("breakers", 1, a.gates.set.Share)
 	a.jobs.add("settle", 1, r.SettleStep)
 	a.jobs.add("orphan", 1, r.OrphanStep)

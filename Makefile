@@ -47,9 +47,12 @@ check: vet lint test ## everything that has to hold before a change lands
 bench: ## measure; asserts nothing
 	go test -run '^$$' -bench . -benchmem -p 1 ./...
 
-prove: ## the long proofs: every fuzz target for PROVE (60s), property tests with 100,000 cases
+prove: ## the long proofs: every fuzz target for PROVE (60s), faults by the thousand, property tests with 100,000 cases
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	  echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(PROVE) $$p; done; done
+	HANG=60s go test -v -run TestOneOfSixHangs -timeout 30m ./cmd/internal/app
+	DROPPED=1000 go test -v -run 'WithoutAnswers|AllCallbacksLost' -timeout 30m ./router
+	RELOADS=12 RELOAD_EVERY=5s go test -v -run TestReloadUnderLoad -timeout 30m ./cmd/gateway
 	CONVERGE=100000 go test -run TestStoreConverges -timeout 6h ./orders/sqlstore
 	go test -timeout 3h -p 1 $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net\/rapid/ { print $$1 }') -rapid.checks=100000
 

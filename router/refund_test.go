@@ -326,3 +326,38 @@ func TestActions(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The process ends after a refund was claimed, before or after it was sent: nobody sends it again, and the provider's list
+// tells what became of it.
+func TestRefundAfterCrash(t *testing.T) {
+	for sent, want := range map[bool]string{true: "partially_refunded 10:done", false: "paid 10:failed(not_carried_out)"} {
+		w := newWorld(t)
+		o := w.paidOrder()
+		if _, err := w.refunding(&o, 10, ""); err != nil {
+			t.Fatal(err)
+		}
+		w.form.refund = func(int, providers.RefundRequest) (providers.RefundResult, error) { panic(errCrash) }
+		w.dies(w.refundStep)
+		w.restart()
+		w.form.refund = nil
+		w.form.query = func(_ int, ref providers.AttemptRef) (providers.Snapshot, error) {
+			s := paidSnapshot(ref.Amount)
+			s.RefundsComplete = true
+			if sent {
+				s.Refunds = []providers.RefundFact{{RefundID: ref.AttemptNo + "R01", ProviderRefundNo: "N", Amount: twd(10), State: providers.RefundDone}}
+			}
+			return s, nil
+		}
+		w.refundStep()
+		w.wantRefunds(o.No, "paid 10:undecided doubt")
+		for range 20 {
+			w.clock.Advance(time.Minute)
+			w.work(w.QueryStep)
+			w.refundStep()
+		}
+		w.wantRefunds(o.No, want)
+		if len(w.form.refunds) != 1 {
+			t.Errorf("sent %d times", len(w.form.refunds))
+		}
+	}
+}

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"pay.taipei/gateway/configs"
 	"pay.taipei/gateway/internal/httpx"
@@ -57,6 +59,11 @@ func (a *App) reload(c *configs.Config) error {
 		a.account(account.Name)
 	}
 	a.jobs.Wake()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // a reload is nobody's request
+	defer cancel()
+	if err := a.tellUnasked(ctx); err != nil {
+		a.log.Warn("not known whether payments wait at an account that is not configured any more", "err", err)
+	}
 	return nil
 }
 

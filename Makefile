@@ -22,14 +22,16 @@ test: services ## prove it: unit, conformance, real Redis and Postgres, a real b
 race: ## only the races: as test, without installing anything, and twice
 	go test -race -timeout 50m -p 2 -count 2 ./...
 
+# Debian starts the Prometheus that it installs, on 9090, where the demo's ops listener is. Only its programs are wanted.
 services:
 	@have() { command -v "$$1" >/dev/null; }; \
 	if have curl && have redis-server && have promtool && { have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; } && \
 	   { have chromium || have chromium-browser || have google-chrome; } && \
 	   { have fc-list && fc-list :lang=zh-tw | grep -q .; }; then exit 0; fi; \
-	root=; [ "$$(id -u)" = 0 ] || root='sudo -n'; \
+	root=; [ "$$(id -u)" = 0 ] || root='sudo -n'; theirs=; { have prometheus || have promtool; } && theirs=yes; \
 	if have apt-get && { [ -z "$$root" ] || sudo -n true 2>/dev/null; }; then \
 	  $$root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends $(DEBIAN) fontconfig >/dev/null || echo "Not everything could be installed; the tests say what they miss."; \
+	  [ -n "$$theirs" ] || { $$root systemctl disable --now prometheus || $$root service prometheus stop; } >/dev/null 2>&1 || true; \
 	else echo "Some tests need redis-server, postgresql, chromium, curl, prometheus and a Traditional Chinese font (Debian: apt-get install $(DEBIAN)). Install them, or those tests are skipped (with CI=true they fail)."; fi
 
 lint: ## static checks; the first run builds the linter, which takes minutes

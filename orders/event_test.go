@@ -138,6 +138,31 @@ func TestDocumentOfABareOrder(t *testing.T) {
 	}
 }
 
+// The words of refunds and cases are what clients parse.
+func TestDocumentShowsRefundsAndCases(t *testing.T) {
+	r := refund(2, 1, bill2, 5)
+	f := orders.EndRefund(with(paidBook(2), r), r.Attempt, 1, orders.RefundFailed, "P1", "E1", tooLate)
+	f = orders.Unresolved(with(f.Book, refund(1, 1, "", 40)), number(orderNo, 1), "asked for three days", tooLate)
+	o := f.Book.Order
+	o.CancelAsked, o.Cases[0].ClosedAt = inTime, tooLate.Add(time.Minute)
+	text, err := json.Marshal(o.Document(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{
+		`"refunds":[{"id":"201706130000001602R01","attempt_no":"201706130000001602","surplus_id":"201706130000001602-H61283631217536","amount":"5","status":"failed",` +
+			`"why":"E1","reason":"double payment","provider_refund_no":"P1","created_at":"2017-06-13T09:01:00+08:00","decided_at":"2017-06-13T10:10:00+08:00"},` +
+			`{"id":"201706130000001601R01","attempt_no":"201706130000001601","surplus_id":null,"amount":"40","status":"undecided",` +
+			`"why":null,"reason":"double payment","provider_refund_no":null,"created_at":"2017-06-13T09:01:00+08:00","decided_at":null}]`,
+		`"cases":[{"id":"2017061300000016-c1","kind":"unresolved","attempt_no":"201706130000001601","detail":"asked for three days",` +
+			`"opened_at":"2017-06-13T10:10:00+08:00","closed_at":"2017-06-13T10:11:00+08:00"}],"cancel_asked":true`,
+	} {
+		if !bytes.Contains(text, []byte(part)) {
+			t.Errorf("%s is missing in %s", part, text)
+		}
+	}
+}
+
 func TestDocumentShowsDoubtAndReview(t *testing.T) {
 	o := newBook(orderNo, 1).Order
 	o.Review, o.Late = true, true

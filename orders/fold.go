@@ -281,6 +281,13 @@ func (o *Order) unresolved(a *Attempt) bool {
 	return !a.State.Ended() || o.DoubtAbout(a.No) != nil || o.UndecidedRefund(a.No) != nil
 }
 
+// Unproven opens a case for an attempt that is said to be paid while nothing proves it.
+func Unproven(b Book, attempt AttemptNo, detail string, now time.Time) Fate {
+	f := Fate{Book: b.clone(), Verdict: VerdictNoChange}
+	f.openCase(attempt, CaseUnresolved, detail, now)
+	return f
+}
+
 // Unresolved opens a case for an attempt that the provider was asked about as long as it is patient, unless its end is
 // known by now.
 func Unresolved(b Book, attempt AttemptNo, detail string, now time.Time) Fate {

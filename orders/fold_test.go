@@ -418,9 +418,12 @@ func TestFoldLearns(t *testing.T) {
 func TestFoldIsPure(t *testing.T) {
 	given := newBook(orderNo, 2)
 	given.Bills[bill2] = orders.Bill{Holder: orderNo, Paid: other}
-	given.Order.Surplus = slices.Grow(given.Order.Surplus, 8)
+	given.Order.Surplus, given.Order.Refunds, given.Order.Cases = slices.Grow(given.Order.Surplus, 8), slices.Grow(given.Order.Refunds, 8), slices.Grow(given.Order.Cases, 8)
+	withCase := func(b orders.Book) orders.Fate { return orders.Unresolved(b, number(orderNo, 1), "asked", tooLate) }
+	cancel := func(b orders.Book) orders.Fate { f, _ := orders.Cancel(b, inTime); return f }
+	lose := func(b orders.Book) orders.Fate { return orders.Lose(b) }
 	for _, s := range []step{
-		tell(1, paid, inTime), tell(1, failed, tooLate), tell(2, expired, tooLate), but(amount(1)), wait(tooLate),
+		tell(1, paid, inTime), tell(1, failed, tooLate), tell(2, expired, tooLate), but(amount(1)), wait(tooLate), withCase, cancel, lose,
 	} {
 		before := deepCopy(given)
 		first := s(given)

@@ -58,7 +58,7 @@ func (r *Refund) Document() RefundDocument {
 // Errors of asking for a refund.
 var (
 	ErrNotRefundable   = errors.New("orders: nothing to refund")
-	ErrRefundUndecided = errors.New("orders: another refund of this attempt is undecided")
+	ErrRefundUndecided = errors.New("orders: another refund of this attempt is undecided, or does not agree with the provider")
 	ErrRefundExceeds   = errors.New("orders: more than what is left to refund")
 )
 
@@ -154,8 +154,8 @@ func SurplusRef(id string) (AttemptNo, string, bool) {
 // more than what is left. It is pure, and adds nothing to the order. Not checked: what the provider allows.
 func (o *Order) NewRefund(ask RefundAsk, now time.Time) (Refund, error) {
 	left := o.Refundable(ask.Attempt, ask.BillNo)
-	if o.UndecidedRefund(ask.Attempt) != nil {
-		return Refund{}, ErrRefundUndecided
+	if o.UndecidedRefund(ask.Attempt) != nil || o.OpenCase(ask.Attempt, CaseRefundMismatch) != nil {
+		return Refund{}, ErrRefundUndecided // a person finds out first what went back
 	}
 	ordinal := 1
 	for i := range o.Refunds {
@@ -267,7 +267,7 @@ func (f *Fate) decide(r *Refund, e *Evidence) {
 	switch told := e.Fact.refunded(); {
 	case !numbered && told == before+r.Amount.Units():
 		f.refunded(r, RefundDone, "", "", e.ReceivedAt)
-	case e.Settled && about && !working && (numbered || told == before):
+	case e.Settled && about && !working && told >= before && (numbered || told == before):
 		f.refunded(r, RefundFailed, "", "not_carried_out", e.ReceivedAt)
 	}
 }
@@ -277,6 +277,9 @@ func (f *Fate) refunded(r *Refund, state RefundState, no, why string, at time.Ti
 	if no != "" && r.ProviderRefundNo == "" {
 		r.ProviderRefundNo = no
 		f.Verdict = VerdictApplied
+	}
+	if r.State == RefundFailed && state == RefundDone {
+		f.mismatch(r.Attempt, fmt.Sprintf("refund %s was carried out after all, though we took it for failed (%s)", r.ID(), r.Why), at)
 	}
 	if r.State != RefundUndecided || state != RefundDone && state != RefundFailed {
 		return

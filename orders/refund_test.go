@@ -327,7 +327,7 @@ func TestEndRefund(t *testing.T) {
 		{"a surplus refund that failed", with(paidBook(2), spare), spare, orders.RefundFailed, orders.OrderPaid, "[0 0]", []orders.EventType{orders.EventRefundFailed}},
 		{"pending", with(paidBook(1), all), all, orders.RefundUndecided, orders.OrderPaid, "[]", nil},
 		{"no state", with(paidBook(1), all), all, "", orders.OrderPaid, "[]", nil},
-		{"one that failed stays so", with(paidBook(1), decided(all, orders.RefundFailed)), all, orders.RefundDone, orders.OrderPaid, "[]", nil},
+		{"one that failed stays so, and is a case", with(paidBook(1), decided(all, orders.RefundFailed)), all, orders.RefundDone, orders.OrderPaid, "[]", []orders.EventType{orders.EventCase}},
 		{"one of nobody", paidBook(1), all, orders.RefundDone, orders.OrderPaid, "[]", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -106,6 +106,7 @@ type Render func(*Order) (status int, body []byte, err error)
 
 // NewKey is an idempotency key's row that a verb adds.
 type NewKey struct {
+	Fence       int64 // of its request: no two takers of one key have the same
 	Ref         KeyRef
 	Fingerprint [32]byte
 	LeaseUntil  time.Time // while there is no answer
@@ -273,7 +274,10 @@ type Reader interface {
 	// Cases are open cases, the oldest first, at most limit.
 	Cases(ctx context.Context, limit int) ([]CaseRow, error)
 	// LastHanded is the attempt at an account that was handed out last: one that the provider knows. ErrNotFound.
-	LastHanded(ctx context.Context, account string) (Order, AttemptNo, error)
+	// It was handed out and asked about before a moment.
+	LastHanded(ctx context.Context, account string, before time.Time) (Order, AttemptNo, error)
+	// ToldPaid says whether evidence that may not stand alone says that an attempt is paid.
+	ToldPaid(ctx context.Context, attempt AttemptNo) (bool, error)
 	// Gauges counts; the outbox figures are of the given clients, those with a webhook.
 	Gauges(ctx context.Context, clients []string) (Gauges, error)
 }
@@ -331,7 +335,8 @@ type Sweep interface {
 	// ErrNothing when it may not be asked about, is being asked about, or was within spacing.
 	ClaimAttempt(ctx context.Context, attempt AttemptNo, now time.Time, lease, gap, spacing time.Duration) (QueryWork, error)
 	// TakeTurn takes an account's turn as ClaimQuery does, for a question about no attempt's fate.
-	TakeTurn(ctx context.Context, account string, now time.Time, gap time.Duration) error
+	// It counts as a query of the attempt that is asked about.
+	TakeTurn(ctx context.Context, account string, attempt AttemptNo, now time.Time, gap time.Duration) error
 	// AskNow makes the query of an attempt due now and starts its plan anew: a person wants to know.
 	AskNow(ctx context.Context, attempt AttemptNo, now time.Time) error
 	// OpenUnresolved opens a case by the rule of Unresolved.
@@ -364,6 +369,10 @@ type QueryWork struct {
 	Fence   int64
 	// Unproven is the id of paid evidence on the attempt that may not stand alone; empty: there is none.
 	Unproven string
+	// UnprovenAt is when it came.
+	UnprovenAt time.Time
+	// Urgent is set by who asked, when the next query has to come before those that only look after an attempt.
+	Urgent bool
 	// NotBefore is set by who asked, when the provider wants to be left alone: no evidence makes a query due before it.
 	NotBefore time.Time
 }

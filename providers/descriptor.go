@@ -86,6 +86,9 @@ type Patience struct {
 	Create        time.Duration // deadline of one create call; zero: 4 s
 	// Gap is the least time between any two queries of one account, on all replicas together; zero: none.
 	Gap time.Duration
+	// Penalty is for how long to leave the account alone after an answer that it was asked too much, where the answer does not
+	// say; zero: a minute.
+	Penalty time.Duration
 	// End is how long after the provider-side end we go on asking before a person must decide; zero: 72 h.
 	End time.Duration
 	// Callback is the usual delay of a callback after the payment; zero: a minute.

@@ -33,7 +33,7 @@ func (r *Router) Attempt(ctx context.Context, cmd orders.AttemptCommand, answers
 		if len(cmd.Methods) > 0 {
 			t.wishes.Methods = cmd.Methods
 		}
-		return t.begin(ctx, &o, &orders.NewKey{Ref: cmd.Key, Fingerprint: fingerprint, LeaseUntil: r.d.Now().Add(placeLease)}, false)
+		return t.begin(ctx, &o, &orders.NewKey{Ref: cmd.Key, Fingerprint: fingerprint, LeaseUntil: r.d.Now().Add(placeLease), Fence: r.d.Now().UnixNano()}, false)
 	})
 }
 
@@ -103,8 +103,17 @@ func (r *Router) supersede(ctx context.Context, held *orders.BillError) error {
 	}
 	for i := range o.Attempts {
 		a := &o.Attempts[i]
-		if a.State.Ended() || !o.MayHaveLeft(a) {
+		if !o.MayHaveLeft(a) {
 			continue
+		}
+		if a.State.Ended() {
+			told, err := r.d.Store.ToldPaid(ctx, a.No)
+			if err != nil {
+				return err
+			}
+			if !told {
+				continue
+			}
 		}
 		if wait, err := r.unpaid(ctx, a); err != nil || wait > 0 {
 			if err != nil {
@@ -150,7 +159,7 @@ func (r *Router) unpaid(ctx context.Context, a *orders.Attempt) (wait time.Durat
 	if err := q.step(ctx); err != nil {
 		return 0, err
 	}
-	if !q.answered || q.authorised || q.Order.Doubt() || q.Order.Attempt(a.No).State == orders.AttemptPaid {
+	if !q.answered || !q.clear || w.Unproven != "" || q.authorised || q.Order.Doubt() || q.Order.Attempt(a.No).State == orders.AttemptPaid {
 		return supersedeWait, nil
 	}
 	return 0, nil

@@ -96,13 +96,18 @@ func (r *Router) rules(w *world) policy.Rules {
 // heed makes the whole account quiet when its provider asks to be left alone, on all replicas and over restarts.
 func (r *Router) heed(ctx context.Context, account string, err error) {
 	e, ok := errors.AsType[*providers.Error](err)
-	if !ok || e.Kind != providers.RateLimited || e.RetryAfter <= 0 {
+	known, served := r.world().accounts[account]
+	if !ok || e.Kind != providers.RateLimited || !served {
 		return
 	}
+	wait := or(e.RetryAfter, or(known.Provider.Describe().Patience.Penalty, usualPenalty))
 	now := r.d.Now()
 	c := orders.Control{
 		Kind: orders.ControlQuiet, Name: account, Reason: "the provider asks to be left alone (code " + e.Code + ")", By: "gateway",
-		SetAt: now, Until: now.Add(e.RetryAfter),
+		SetAt: now, Until: now.Add(wait),
+	}
+	if !r.quietUntil(account).Before(c.Until) {
+		return // it asked for more before
 	}
 	next := imposed{quiet: map[string]time.Time{account: c.Until}, windows: r.imposed.get().windows}
 	for name, until := range r.imposed.get().quiet {
@@ -119,6 +124,9 @@ func (r *Router) heed(ctx context.Context, account string, err error) {
 	}
 	r.d.Log.Warn("a provider asks to be left alone", "account", account, "until", c.Until)
 }
+
+// usualPenalty is for how long an account is left alone whose provider does not say.
+const usualPenalty = time.Minute
 
 // Condition is how an account is, for those who watch.
 type Condition struct {

@@ -300,15 +300,19 @@ func TestProbe(t *testing.T) {
 	o := w.placed("form")
 	w.paidNotice(&o, "n1")
 	w.form.query = paid
-	if next := probe(); len(w.form.queries) != 1 || !next.Equal(morning.Add(spacing)) {
+	if probe(); len(w.form.queries) != 0 {
+		t.Fatal("asked sooner than its provider likes")
+	}
+	w.at(spacing)
+	if next := probe(); len(w.form.queries) != 1 || !next.Equal(morning.Add(2*spacing)) {
 		t.Fatalf("%d queries, next %v", len(w.form.queries), next)
 	}
 	if probe(); len(w.form.queries) != 1 {
 		t.Error("probed though it was just heard of")
 	}
-	w.clock.Advance(spacing)
+	w.at(2 * spacing)
 	w.form.query = always(providers.Snapshot{}, kindError(providers.Unavailable))
-	if next := probe(); len(w.form.queries) != 2 || !next.Equal(morning.Add(spacing+time.Second)) {
+	if next := probe(); len(w.form.queries) != 2 || !next.Equal(morning.Add(2*spacing+time.Second)) {
 		t.Errorf("%d queries, next %v: a probe that never arrived costs nothing", len(w.form.queries), next)
 	}
 	w.gates.close(morning.Add(time.Hour), "form-a/query")

@@ -238,7 +238,7 @@ func (t *trying) begin(ctx context.Context, o *orders.Order, key *orders.NewKey,
 		return answer, nil
 	}
 	if key != nil {
-		t.lease = &orders.Lease{Key: key.Ref}
+		t.lease = &orders.Lease{Key: key.Ref, Fence: key.Fence}
 	}
 	return t.run(ctx, next)
 }

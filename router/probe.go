@@ -58,14 +58,14 @@ func (r *Router) ProbeStep(ctx context.Context, name string) (time.Time, error) 
 	if why != "" && now.Before(until) {
 		return idle(now, until, nil)
 	}
-	o, attempt, err := r.d.Store.LastHanded(ctx, name)
+	o, attempt, err := r.d.Store.LastHanded(ctx, name, now.Add(-max(d.Patience.FirstQuery, d.Patience.Spacing)))
 	if errors.Is(err, orders.ErrNotFound) { // nothing that the provider knows: a question about nothing may be held against us
 		return now.Add(every), nil
 	}
 	if err != nil {
 		return now.Add(time.Second), err
 	}
-	if err := r.d.Store.TakeTurn(ctx, name, now, d.Patience.Gap); err != nil {
+	if err := r.d.Store.TakeTurn(ctx, name, "", now, d.Patience.Gap); err != nil {
 		if errors.Is(err, orders.ErrNothing) {
 			err = nil
 		}
@@ -77,5 +77,6 @@ func (r *Router) ProbeStep(ctx context.Context, name string) (time.Time, error) 
 	if err != nil && providers.KindOf(err) == providers.Unavailable {
 		return r.d.Now().Add(probeAgain), nil
 	}
-	return r.d.Now().Add(every), nil
+	next := r.d.Now().Add(every)
+	return next, r.d.Store.TakeTurn(ctx, name, attempt, r.d.Now(), 0) // it counts as asked about
 }

@@ -16,6 +16,7 @@ import (
 const (
 	refundDeadline = 45 * time.Second
 	refundLife     = 2 * time.Minute
+	sendWithin     = 30 * time.Second // after its claim; with its deadline less than refundLife
 )
 
 // Refund asks to pay back. The refund is committed and then sent by RefundStep, once; the answer does not wait for it.
@@ -227,6 +228,13 @@ func (r *Router) RefundStep(ctx context.Context, name string) (time.Time, error)
 	}
 	if err != nil {
 		return now.Add(time.Second), err
+	}
+	if late := r.d.Now().Sub(now); late > sendWithin { // this process stood still: others may know by now that it was not sent
+		r.d.Log.Error("a refund was not sent in time, and is not sent", "refund", refund.ID(), "late", late)
+		_, err := r.d.Store.FinishRefund(ctx, orders.RefundFinish{
+			Attempt: refund.Attempt, Ordinal: refund.Ordinal, Outcome: orders.OutcomeNotSent, Why: "not_sent_in_time", Now: r.d.Now(),
+		})
+		return now, err
 	}
 	result, sendErr := call(ctx, r, name, providers.OpRefund, refundDeadline, func(ctx context.Context) (providers.RefundResult, error) {
 		return refunder.Refund(ctx, providers.RefundRequest{

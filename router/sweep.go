@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"pay.taipei/gateway/orders"
@@ -30,6 +31,9 @@ func (r *Router) QueryStep(ctx context.Context, account string) (time.Time, erro
 	if until := r.quietUntil(account); !until.IsZero() {
 		return idle(now, until, nil)
 	}
+	if why, until := r.d.Gates.Shut(account, string(providers.OpQuery)); why != "" { // a claim would only count as asked
+		return idle(now, until, nil)
+	}
 	w, err := r.d.Store.ClaimQuery(ctx, account, now, sweepLease, known.Provider.Describe().Patience.Gap)
 	if errors.Is(err, orders.ErrNothing) {
 		next, err := r.d.Store.NextQuery(ctx, account)
@@ -51,6 +55,7 @@ type asking struct {
 	orders.QueryWork
 	account    Account
 	answered   bool // believably
+	clear      bool // and the answer leaves nothing to ask
 	authorised bool // the provider waits for our confirm
 }
 
@@ -70,6 +75,7 @@ func (q *asking) step(ctx context.Context) error {
 	}
 	q.r.d.Log.Debug("asked", "order_no", string(q.Order.No), "attempt_no", string(q.Attempt), "account", q.account.Name,
 		"purpose", string(q.purpose()), "asked", q.Asked+1, "next", next)
+	q.Urgent = q.mustKnow()
 	return q.r.d.Store.FinishQuery(ctx, q.QueryWork, q.r.d.Now(), next)
 }
 
@@ -89,11 +95,10 @@ func (q *asking) handOver(ctx context.Context) error {
 // planEnd is until when we go on asking by ourselves.
 func (q *asking) planEnd() time.Time {
 	begun := q.deadline()
-	if r := q.Order.UndecidedRefund(q.Attempt); r != nil && r.AskedAt.After(begun) {
-		begun = r.AskedAt
-	}
-	if q.Since.After(begun) {
-		begun = q.Since
+	for _, at := range []time.Time{q.refundSent(), q.UnprovenAt, q.Since} {
+		if at.After(begun) {
+			begun = at
+		}
 	}
 	return begun.Add(or(q.account.Provider.Describe().Patience.End, queryPlan))
 }
@@ -119,6 +124,7 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	q.Order = applied.Order
+	q.clear = applied.Verdict == orders.VerdictApplied || applied.Verdict == orders.VerdictNoChange
 	if a = q.Order.Attempt(q.Attempt); a.State == orders.AttemptPaid {
 		if q.Order.UndecidedRefund(a.No) != nil {
 			return q.again(nil), nil
@@ -136,18 +142,25 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 	return q.later(nil), nil
 }
 
-// settled says whether a refund that the provider does not list now was not carried out.
+// settled says whether a refund that the provider does not list now was not carried out. One that the provider has said it
+// took is never: its list may lag by days, and at the end of the plan a person decides.
 func (q *asking) settled(now time.Time) bool {
+	r, sent := q.Order.UndecidedRefund(q.Attempt), q.refundSent()
+	taken := slices.ContainsFunc(q.Order.Calls, func(c orders.Call) bool {
+		return r != nil && c.Attempt == r.Attempt && c.Op == orders.OpRefund && c.Ordinal == r.Ordinal && c.Outcome == orders.OutcomeDone
+	})
+	return !taken && !sent.IsZero() && now.Sub(sent) >= refundLife+q.account.Provider.Describe().Patience.Grace
+}
+
+// refundSent is when the undecided refund was sent; the zero time: there is none.
+func (q *asking) refundSent() time.Time {
 	r := q.Order.UndecidedRefund(q.Attempt)
-	if r == nil {
-		return false
-	}
 	for _, c := range q.Order.Calls {
-		if c.Attempt == r.Attempt && c.Op == orders.OpRefund && c.Ordinal == r.Ordinal {
-			return now.Sub(c.SentAt) >= refundLife+q.account.Provider.Describe().Patience.Grace
+		if r != nil && c.Attempt == r.Attempt && c.Op == orders.OpRefund && c.Ordinal == r.Ordinal {
+			return c.SentAt
 		}
 	}
-	return false
+	return time.Time{}
 }
 
 // proven is what the answer to a query proves, or when to ask again because it proves nothing.
@@ -165,7 +178,7 @@ func (q *asking) proven(ctx context.Context, s *providers.Snapshot, err error) (
 	case providers.KindOf(err) != providers.NotFound || !believed || q.mustKnow():
 		return nil, q.again(err)
 	case !q.over(): // the citizen has not arrived there yet
-		q.answered = true
+		q.answered, q.clear = true, true
 		return nil, q.later(nil)
 	case !d.Patience.NotFoundFinal:
 		return nil, q.again(err)
@@ -206,9 +219,13 @@ func (q *asking) mustKnow() bool {
 
 // deadline is when the provider's page must have ended, and over whether it has passed.
 func (q *asking) deadline() time.Time {
-	d, end := q.account.Provider.Describe(), q.Order.ExpiresAt
-	if a := q.Order.Attempt(q.Attempt); d.PageLife > 0 && !a.HandedAt.IsZero() && a.HandedAt.Add(d.PageLife).After(end) {
-		end = a.HandedAt.Add(d.PageLife)
+	d, end, a := q.account.Provider.Describe(), q.Order.ExpiresAt, q.Order.Attempt(q.Attempt)
+	opened := a.HandedAt
+	if opened.IsZero() { // its create may have been carried out all the same
+		opened = a.CreatedAt
+	}
+	if d.PageLife > 0 && opened.Add(d.PageLife).After(end) {
+		end = opened.Add(d.PageLife)
 	}
 	return end.Add(d.Patience.Grace)
 }

@@ -143,7 +143,6 @@ func (t *trying) run(ctx context.Context, o orders.Order) (orders.Answer, error)
 		if err == nil {
 			now := t.d.Now()
 			f.Outcome, f.Redirect, f.Refs, f.QueryAt = orders.OutcomeDone, redirect(created.Redirect), created.Refs, firstQuery(d, now)
-			t.leaving = f.Redirect
 			return t.finish(ctx, f, t.created())
 		}
 		outcome := createOutcome(err)
@@ -223,11 +222,16 @@ func (t *trying) finish(ctx context.Context, f orders.CreateFinish, render order
 	defer cancel()
 	var answer orders.Answer
 	f.Now, f.Answer = t.d.Now(), answered(&answer, render)
-	if _, err := t.d.Store.FinishCreate(ctx, f); err != nil {
+	t.leaving = nil
+	o, err := t.d.Store.FinishCreate(ctx, f)
+	if err != nil {
 		if errors.Is(err, orders.ErrFenced) {
 			return orders.Answer{}, orders.ErrInFlight
 		}
 		return orders.Answer{}, err
+	}
+	if a := o.Attempt(f.Attempt); !a.Abandoned && !a.HandedAt.IsZero() && f.Outcome == orders.OutcomeDone {
+		t.leaving = a.Redirect // as committed: an order that was paid or ended meanwhile sends nobody
 	}
 	t.d.Wake()
 	return answer, nil

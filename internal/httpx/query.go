@@ -13,13 +13,13 @@ import (
 
 const (
 	firstPause = 500 * time.Millisecond // ceiling of the first pause; it doubles
-	longest    = 5 * time.Second        // ceiling of a pause that the other side asks for
+	longest    = 5 * time.Second        // pause that the other side may ask for; whoever wants more is not asked again
 	maxSends   = 3                      // of one query
 )
 
 // Query sends a request that is safe to repeat, at most three times, and returns the last answer, whatever its status.
 // Sent again are requests that were not sent or whose answer was lost, and answers 502, 503, 504, and 429 with
-// Retry-After. Pauses are random (full jitter), and at least Retry-After, cut to 5 s; one that would outlive the context
+// Retry-After. Pauses are random (full jitter), and at least Retry-After, and where that is more than 5 s nothing is sent again; one that would outlive the context
 // ends the query at once. So does a spent budget: in a minute a client repeats at most three sends and a tenth of its
 // first ones, so that a target in trouble gets hardly more requests than before.
 // build is called anew for each send, so that stamps and signatures are fresh.
@@ -93,11 +93,11 @@ func (q *query) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (q *query) check(ctx context.Context, _ *http.Response, _ error) (bool, error) {
 	again, asked := q.worthRepeating()
-	if !again || q.sends == maxSends {
+	if !again || q.sends == maxSends || asked > longest {
 		return false, nil
 	}
 	jitter := time.Duration(q.client.deps.Rand() % uint64(firstPause<<(q.sends-1)+1))
-	q.pause = max(jitter, min(asked, longest))
+	q.pause = max(jitter, asked)
 	now := q.client.deps.Now()
 	deadline, _ := ctx.Deadline()
 	return ctx.Err() == nil && q.pause < deadline.Sub(now) && q.client.budget.repeat(now), nil

@@ -157,13 +157,14 @@ func TestPauses(t *testing.T) {
 		"second ceiling":             {2, 1_000_000_000, "", time.Minute, true, time.Second},
 		"Retry-After":                {1, 0, "3", time.Minute, true, 3 * time.Second},
 		"jitter above Retry-After":   {1, 400_000_000, "0", time.Minute, true, 400 * time.Millisecond},
-		"Retry-After is cut":         {1, 0, "3600", time.Minute, true, 5 * time.Second},
-		"Retry-After that overflows": {1, 0, "18446744073709551615", time.Minute, true, 5 * time.Second},
+		"Retry-After is long":        {1, 0, "3600", time.Minute, false, 0},
+		"Retry-After that overflows": {1, 0, "18446744073709551615", time.Minute, false, 0},
 		"a number beyond counting":   {1, 7, "99999999999999999999", time.Minute, true, 7},
 		"date":                       {1, 0, date(2 * time.Second), time.Minute, true, 2 * time.Second},
-		"far date is cut":            {1, 0, date(1000 * time.Hour), time.Minute, true, 5 * time.Second},
+		"far date":                   {1, 0, date(1000 * time.Hour), time.Minute, false, 0},
+		"the longest":                {1, 0, "5", time.Minute, true, 5 * time.Second},
 		"date that is over":          {1, 0, date(-time.Hour), time.Minute, true, 0},
-		"longer than what is left":   {1, 0, "3600", 4 * time.Second, false, 5 * time.Second},
+		"longer than what is left":   {1, 0, "5", 4 * time.Second, false, 5 * time.Second},
 		"just what is left":          {1, 0, "5", 5 * time.Second, false, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -142,7 +142,7 @@ func (m *Metrics) touch(accounts []string) {
 	}
 }
 
-// Account touches every figure of an account: 116 series. An account that is new after a reload is touched the same way.
+// Account touches every figure of an account, at the start or when a reload has brought it.
 func (m *Metrics) Account(name string) {
 	for _, v := range []string{"accepted", "refused", "retry_later"} {
 		m.callbacks.WithLabelValues(name, v)

@@ -108,7 +108,7 @@ func (u unit) making(o *orders.Order, a *orders.Addition) error {
 			return err
 		}
 	}
-	if last := lastCreate(o, o.Current().No); last.Ordinal > 0 && last.Outcome == orders.OutcomeOpen && a.Now.Before(last.SentAt.Add(orders.CreateLife)) {
+	if last := lastCreate(o, o.Current().No); a.Ended == orders.OutcomeOpen && last.Ordinal > 0 && last.Outcome == orders.OutcomeOpen && a.Now.Before(last.SentAt.Add(orders.CreateLife)) {
 		return orders.ErrInFlight
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 // sets it for the long proof; whatever rapid is told for other packages is too much here.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	lives := "25"
+	lives := "15"
 	if n, err := strconv.Atoi(os.Getenv("MACHINE")); err == nil {
 		lives = strconv.Itoa(n)
 	}

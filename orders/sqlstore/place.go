@@ -37,7 +37,7 @@ func (s *Store) Place(ctx context.Context, p orders.Placement) (orders.Order, er
 }
 
 const sqlAddKey = `INSERT INTO keys (client_id, route, idem_key, fingerprint, order_no, done, status, answer, fence, lease_ms, created_ms, placed)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 	ON CONFLICT (client_id, route, idem_key) DO NOTHING`
 
 func (u unit) place(p orders.Placement) (orders.Order, error) {
@@ -77,7 +77,7 @@ func (u unit) addKey(p *orders.Placement, o *orders.Order) error {
 		}
 		lease = o.CreatedAt
 	}
-	return u.claimKey(refArgs(p.Key, p.Fingerprint[:], o.No, p.Answer != nil, status, bytesOf(body), lease.UnixMilli(), millis(o.CreatedAt), true))
+	return u.claimKey(refArgs(p.Key, p.Fingerprint[:], o.No, p.Answer != nil, status, bytesOf(body), 0, lease.UnixMilli(), millis(o.CreatedAt), true))
 }
 
 func (u unit) claimKey(row []any) error {
@@ -102,7 +102,7 @@ func (u unit) takeKey(key *orders.NewKey, no orders.OrderNo, now time.Time) erro
 	if _, err := u.exec(sqlDropDeadKey, refArgs(key.Ref, key.Fingerprint[:], now.UnixMilli())...); err != nil {
 		return err
 	}
-	return u.claimKey(refArgs(key.Ref, key.Fingerprint[:], no, true, 0, []byte{}, now.UnixMilli(), now.UnixMilli(), false))
+	return u.claimKey(refArgs(key.Ref, key.Fingerprint[:], no, true, 0, []byte{}, key.Fence, now.UnixMilli(), now.UnixMilli(), false))
 }
 
 // keepAnswer stores the answer to a request under its key, which runs on when there is none yet.

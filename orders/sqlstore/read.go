@@ -258,8 +258,8 @@ func (s *Store) Gauges(ctx context.Context, clients []string) (orders.Gauges, er
 const (
 	sqlCasesOpen = `SELECT c.order_no, a.account, c.number, c.attempt_no, c.kind, c.detail, c.opened_ms FROM cases c
 		JOIN attempts a ON a.attempt_no = c.attempt_no WHERE c.closed_ms IS NULL ORDER BY c.opened_ms, c.order_no, c.number LIMIT $1`
-	sqlLastHanded = `SELECT order_no, attempt_no FROM attempts WHERE account = $1 AND handed_ms IS NOT NULL
-		ORDER BY handed_ms DESC, attempt_no DESC LIMIT 1`
+	sqlLastHanded = `SELECT order_no, attempt_no FROM attempts WHERE account = $1 AND handed_ms IS NOT NULL AND handed_ms <= $2
+		AND (queried_ms IS NULL OR queried_ms <= $2) ORDER BY handed_ms DESC, attempt_no DESC LIMIT 1`
 )
 
 // Cases is documented in orders.Reader.
@@ -276,11 +276,11 @@ func (s *Store) Cases(ctx context.Context, limit int) ([]orders.CaseRow, error) 
 }
 
 // LastHanded is documented in orders.Reader.
-func (s *Store) LastHanded(ctx context.Context, account string) (orders.Order, orders.AttemptNo, error) {
+func (s *Store) LastHanded(ctx context.Context, account string, before time.Time) (orders.Order, orders.AttemptNo, error) {
 	var attempt orders.AttemptNo
 	o, err := read(ctx, s, func(u unit) (orders.Order, error) {
 		var no orders.OrderNo
-		found, err := u.one(sqlLastHanded, []any{account}, &no, &attempt)
+		found, err := u.one(sqlLastHanded, []any{account, before.UnixMilli()}, &no, &attempt)
 		if err == nil && !found {
 			err = fmt.Errorf("%w: no attempt was handed out at %s", orders.ErrNotFound, account)
 		}

@@ -95,7 +95,7 @@ func TestRefundSchedules(t *testing.T) {
 	t.Parallel()
 	n, err := strconv.Atoi(os.Getenv("REFUNDS"))
 	if err != nil {
-		n = 60
+		n = 40
 	}
 	for name, dsn := range engines() {
 		t.Run(name, func(t *testing.T) {

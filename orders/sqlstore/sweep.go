@@ -35,10 +35,10 @@ const (
 	// What could not stand alone has been proven by a query.
 	sqlProven = `UPDATE evidence SET applied_ms = $2 WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
 		AND EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_no = $1 AND a.state_rank = 30)`
-	sqlUnproven = `SELECT digest FROM evidence WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
+	sqlUnproven = `SELECT digest, received_ms FROM evidence WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
 		ORDER BY received_ms, digest LIMIT 1`
 	sqlFinishQuery = `UPDATE attempts SET query_claimed = FALSE, queried_ms = $3, query_wanted_ms = NULL, query_hold_ms = $5,
-		query_ms = CASE WHEN query_wanted_ms < $4 OR $4 IS NULL THEN query_wanted_ms ELSE $4 END
+		query_ms = CASE WHEN query_wanted_ms < $4 OR $4 IS NULL THEN query_wanted_ms ELSE $4 END, query_urgent = query_urgent OR $6
 		WHERE attempt_no = $1 AND query_fence = $2 AND query_claimed`
 )
 
@@ -65,7 +65,7 @@ func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, l
 			return w, orders.ErrNothing
 		}
 		w.Asked-- // not counting this time
-		_, err := u.one(sqlUnproven, []any{w.Attempt}, &w.Unproven)
+		_, err := u.one(sqlUnproven, []any{w.Attempt}, &w.Unproven, moment{&w.UnprovenAt})
 		if err != nil {
 			return w, err
 		}
@@ -103,15 +103,34 @@ func (s *Store) ClaimAttempt(ctx context.Context, attempt orders.AttemptNo, now 
 			return w, err
 		}
 		w.Asked--
-		_, err = u.one(sqlUnproven, []any{attempt}, &w.Unproven)
+		_, err = u.one(sqlUnproven, []any{attempt}, &w.Unproven, moment{&w.UnprovenAt})
 		return w, err
 	})
 }
 
 // TakeTurn is documented in orders.Sweep.
-func (s *Store) TakeTurn(ctx context.Context, account string, now time.Time, gap time.Duration) error {
-	_, err := write(ctx, s, func(u unit) (bool, error) { return true, u.mayAsk(account, now, gap) })
+func (s *Store) TakeTurn(ctx context.Context, account string, attempt orders.AttemptNo, now time.Time, gap time.Duration) error {
+	_, err := write(ctx, s, func(u unit) (int64, error) {
+		if err := u.mayAsk(account, now, gap); err != nil {
+			return 0, err
+		}
+		return u.exec(sqlAsked, attempt, now.UnixMilli())
+	})
 	return err
+}
+
+const sqlAsked = `UPDATE attempts SET queried_ms = $2 WHERE attempt_no = $1`
+
+// ToldPaid is documented in orders.Reader.
+func (s *Store) ToldPaid(ctx context.Context, attempt orders.AttemptNo) (bool, error) {
+	return read(ctx, s, func(u unit) (bool, error) { return u.toldPaid(attempt) })
+}
+
+func (u unit) toldPaid(attempt orders.AttemptNo) (bool, error) {
+	var digest string
+	var at time.Time
+	_, err := u.one(sqlUnproven, []any{attempt}, &digest, moment{&at})
+	return digest != "", err
 }
 
 // mayAsk takes an account's turn, which is given back with the transaction; ErrNothing when it has none now.
@@ -141,7 +160,7 @@ func (s *Store) FinishQuery(ctx context.Context, w orders.QueryWork, now, next t
 		}
 	}
 	_, err := write(ctx, s, func(u unit) (int64, error) {
-		return u.fenced(sqlFinishQuery, w.Attempt, w.Fence, now.UnixMilli(), millis(next), millis(w.NotBefore))
+		return u.fenced(sqlFinishQuery, w.Attempt, w.Fence, now.UnixMilli(), millis(next), millis(w.NotBefore), w.Urgent)
 	})
 	return err
 }
@@ -221,6 +240,11 @@ func (s *Store) OpenUnresolved(ctx context.Context, attempt orders.AttemptNo, de
 			return orders.Applied{}, err
 		}
 		c := change{b, orders.Unresolved(b, attempt, detail, now)}
+		if told, err := u.toldPaid(attempt); err != nil {
+			return orders.Applied{}, err
+		} else if told {
+			c.Fate = orders.Unproven(b, attempt, detail, now)
+		}
 		if len(c.Events) > 0 {
 			if err := u.save(&c, now); err != nil {
 				return orders.Applied{}, err

@@ -163,15 +163,15 @@ var pacing = map[string]func(*world){
 		}
 	},
 	"other accounts are not slowed": func(w *world) {
-		w.ok(w.stores[0].TakeTurn(w.ctx, "another", inTime, time.Hour))
+		w.ok(w.stores[0].TakeTurn(w.ctx, "another", "", inTime, time.Hour))
 		w.due(1)
 		_, err := w.stores[0].ClaimQuery(w.ctx, account, inTime, lease, time.Hour)
 		w.ok(err)
 	},
 	"a question of another kind takes a turn": func(w *world) {
 		attempts := w.due(2)
-		w.ok(w.stores[0].TakeTurn(w.ctx, account, inTime, time.Minute))
-		w.is(w.stores[1].TakeTurn(w.ctx, account, inTime.Add(time.Minute-time.Millisecond), time.Minute), orders.ErrNothing)
+		w.ok(w.stores[0].TakeTurn(w.ctx, account, "", inTime, time.Minute))
+		w.is(w.stores[1].TakeTurn(w.ctx, account, "", inTime.Add(time.Minute-time.Millisecond), time.Minute), orders.ErrNothing)
 		_, err := w.stores[1].ClaimQuery(w.ctx, account, inTime.Add(time.Second), lease, time.Minute)
 		w.is(err, orders.ErrNothing)
 		_, err = w.stores[1].ClaimAttempt(w.ctx, attempts[1], inTime.Add(time.Second), lease, time.Minute, 0)
@@ -180,7 +180,7 @@ var pacing = map[string]func(*world){
 		if w.ok(err); work.Attempt != attempts[1] || work.Order.Attempt(work.Attempt) == nil {
 			w.Errorf("work %+v", work)
 		}
-		w.is(w.stores[0].TakeTurn(w.ctx, account, inTime.Add(time.Minute), time.Minute), orders.ErrNothing)
+		w.is(w.stores[0].TakeTurn(w.ctx, account, "", inTime.Add(time.Minute), time.Minute), orders.ErrNothing)
 	},
 	"quiet": func(w *world) {
 		attempts := w.due(1)
@@ -192,8 +192,8 @@ var pacing = map[string]func(*world){
 			w.is(err, orders.ErrNothing)
 			_, err = w.stores[1].ClaimAttempt(w.ctx, attempts[0], at, lease, gap, 0)
 			w.is(err, orders.ErrNothing)
-			w.is(w.stores[1].TakeTurn(w.ctx, account, at, gap), orders.ErrNothing)
-			w.ok(w.stores[1].TakeTurn(w.ctx, "another", at, gap))
+			w.is(w.stores[1].TakeTurn(w.ctx, account, "", at, gap), orders.ErrNothing)
+			w.ok(w.stores[1].TakeTurn(w.ctx, "another", "", at, gap))
 		}
 		if next, err := w.stores[0].NextQuery(w.ctx, account); err != nil || !next.Equal(until) {
 			w.Errorf("due at %v, %v", next, err)

@@ -116,7 +116,9 @@ func (w *world) sayings(o *orders.Order, r orders.Refund, b *bank, truth orders.
 	answer := ends(r, orders.OutcomeUnknown, "")
 	switch random.IntN(3) {
 	case 0:
-		answer.Outcome, answer.State = orders.OutcomeDone, orders.RefundUndecided
+		if b.numbered || truth == orders.RefundDone { // else no list tells what became of what it took
+			answer.Outcome, answer.State = orders.OutcomeDone, orders.RefundUndecided
+		}
 	case 1:
 		answer.Outcome, answer.State = orders.OutcomeDone, truth
 	}

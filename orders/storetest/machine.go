@@ -402,12 +402,16 @@ func (m *machine) sendRefund() {
 	m.ok(err)
 }
 
-// decide lets the bank decide what is at work.
+// decide lets the bank decide what is at work. Without our numbers its list cannot say that what it took has failed: a person
+// would have to ask.
 func (m *machine) decide() {
 	m.Helper()
 	for _, r := range m.bank.refunds {
 		if r.state == orders.RefundUndecided {
-			r.state = []orders.RefundState{orders.RefundDone, orders.RefundFailed}[m.choose("decision", 2)]
+			r.state = orders.RefundDone
+			if m.choose("decision", 2) == 0 && m.bank.numbered {
+				r.state = orders.RefundFailed
+			}
 			return
 		}
 	}

@@ -89,20 +89,20 @@ var reading = map[string]func(*world){
 		}
 	},
 	"the attempt that was handed out last": func(w *world) {
-		_, _, err := w.stores[1].LastHanded(w.ctx, account)
+		_, _, err := w.stores[1].LastHanded(w.ctx, account, tooLate)
 		w.is(err, orders.ErrNotFound)
 		w.place(clicked(w.placement(bill1)))
-		_, _, err = w.stores[1].LastHanded(w.ctx, account)
+		_, _, err = w.stores[1].LastHanded(w.ctx, account, tooLate)
 		w.is(err, orders.ErrNotFound)
 		first := w.place(w.placement(bill2))
 		second := w.add(w.addition(first.No, inTime))
 		w.place(w.placement(bill3)) // handed out before that
-		o, no, err := w.stores[1].LastHanded(w.ctx, account)
+		o, no, err := w.stores[1].LastHanded(w.ctx, account, tooLate)
 		w.ok(err)
 		if w.same(o, w.order(first.No)); no != second.Attempts[1].No {
 			w.Errorf("it is %s", no)
 		}
-		_, _, err = w.stores[1].LastHanded(w.ctx, "another")
+		_, _, err = w.stores[1].LastHanded(w.ctx, "another", tooLate)
 		w.is(err, orders.ErrNotFound)
 	},
 	"gauges": func(w *world) {

@@ -1,11 +1,13 @@
 package policy
 
 import (
-	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // oracle says by the clock on the wall, minute by minute, whether a window is on: it shares nothing with the calendar.
@@ -125,6 +127,44 @@ func TestUntil(t *testing.T) {
 	}
 }
 
+// Next is the first minute after now at which the clock on the wall says that a window begins.
+func TestNext(t *testing.T) {
+	s := Subject{"bank-a", "bank", "pma"}
+	rapid.Check(t, func(t *rapid.T) {
+		var c Calendar
+		for range rapid.IntRange(1, 3).Draw(t, "windows") {
+			c = append(c, anyWindow(t))
+		}
+		at := anyTime(t, "at")
+		var want time.Time
+		for i := range c {
+			w := &c[i]
+			if w.Daily == nil {
+				if w.Start.After(at) && (want.IsZero() || w.Start.Before(want)) {
+					want = w.Start
+				}
+				continue
+			}
+			for m := at.Add(time.Minute); !m.After(at.AddDate(0, 0, 8)); m = m.Add(time.Minute) {
+				if oracle(w, m) && !oracle(w, m.Add(-time.Minute)) {
+					if want.IsZero() || m.Before(want) {
+						want = m
+					}
+					break
+				}
+			}
+		}
+		next, ok := c.Next(s, at)
+		if ok == want.IsZero() || !next.Start.Equal(want) {
+			t.Fatalf("after %v: %v %v, want %v", at, next.Start, ok, want)
+		}
+	})
+	night := Calendar{{ID: "n", Scope: ScopeAccount, Name: "bank-b", Daily: mustDaily(t, "05:15", "06:15")}}
+	if o, ok := night.Next(s, morning); ok {
+		t.Errorf("another account's: %+v", o)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	known := []Account{{"bank-a", "bank"}, {"bank-b", "bank"}}
 	merchants := []Merchant{{"pma", []string{"bank-a"}}, {"twd", []string{"bank-b"}}}
@@ -150,19 +190,24 @@ func TestValidate(t *testing.T) {
 		"a merchant without an account": {Rules{Routes: []Route{{Name: "a", Accounts: []string{"bank-a"}}}}, "routes[0] leaves merchant twd"},
 		"no name, one name": {Rules{Routes: []Route{{Accounts: []string{"bank-a", "bank-b"}}, {Name: "", Accounts: []string{"bank-a", "bank-b"}}}},
 			"routes[0].name a name|routes[1].name a name"},
-		"windows overlap":        {Rules{Calendar: Calendar{w("1", daily("05:15", "06:15")), w("2", daily("06:14", "07:00"))}}, "calendar[1] overlaps 1"},
-		"over midnight":          {Rules{Calendar: Calendar{w("1", daily("23:00", "01:00")), w("2", daily("00:59", "02:00"))}}, "calendar[1] overlaps 1"},
-		"over Sunday's midnight": {Rules{Calendar: Calendar{w("1", daily("23:00", "01:00", "sun")), w("2", daily("00:30", "02:00", "mon"))}}, "calendar[1] overlaps 1"},
-		"on other days":          {Rules{Calendar: Calendar{w("1", daily("23:00", "01:00", "sun")), w("2", daily("00:30", "02:00", "tue", "sun"))}}, ""},
-		"once over once":         {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Start: morning}, {ID: "2", Scope: ScopeAccount, Name: "bank-a", Start: morning.Add(time.Hour), End: morning.Add(2 * time.Hour)}}}, "calendar[1] overlaps 1"},
-		"once after once":        {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Start: morning, End: morning.Add(time.Hour)}, {ID: "2", Scope: ScopeAccount, Name: "bank-a", Start: morning.Add(time.Hour)}}}, ""},
-		"once over daily":        {Rules{Calendar: Calendar{w("1", daily("05:15", "06:15")), {ID: "2", Scope: ScopeAccount, Name: "bank-a", Start: morning}}}, ""},
-		"of nobody":              {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeProvider, Name: "wallet", Start: morning}, {ID: "2", Scope: ScopeMerchant, Name: "x", Start: morning}}}, "calendar[0].name no such provider|calendar[1].name no such merchant"},
-		"of nothing":             {Rules{Calendar: Calendar{{ID: "1", Scope: "city", Name: "x", Start: morning}}}, "calendar[0].scope account"},
-		"the same id":            {Rules{Calendar: Calendar{w("1", daily("05:15", "06:15")), w("1", daily("07:15", "08:15"))}}, "calendar[1].id an id"},
-		"neither":                {Rules{Calendar: Calendar{w("1", nil)}}, "calendar[0] either daily or start"},
-		"ends first":             {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Start: morning, End: morning}}}, "calendar[0] ends before"},
-		"the whole day":          {Rules{Calendar: Calendar{w("1", daily("05:15", "05:15"))}}, "calendar[0] whole day"},
+		"windows overlap":         {Rules{Calendar: Calendar{w("1", daily("05:15", "06:15")), w("2", daily("06:14", "07:00"))}}, "calendar[1] overlaps 1"},
+		"over midnight":           {Rules{Calendar: Calendar{w("1", daily("23:00", "01:00")), w("2", daily("00:59", "02:00"))}}, "calendar[1] overlaps 1"},
+		"over Sunday's midnight":  {Rules{Calendar: Calendar{w("1", daily("23:00", "01:00", "sun")), w("2", daily("00:30", "02:00", "mon"))}}, "calendar[1] overlaps 1"},
+		"on other days":           {Rules{Calendar: Calendar{w("1", daily("23:00", "01:00", "sun")), w("2", daily("00:30", "02:00", "tue", "sun"))}}, ""},
+		"once over once":          {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Start: morning}, {ID: "2", Scope: ScopeAccount, Name: "bank-a", Start: morning.Add(time.Hour), End: morning.Add(2 * time.Hour)}}}, "calendar[1] overlaps 1"},
+		"once after once":         {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Start: morning, End: morning.Add(time.Hour)}, {ID: "2", Scope: ScopeAccount, Name: "bank-a", Start: morning.Add(time.Hour)}}}, ""},
+		"once over daily":         {Rules{Calendar: Calendar{w("1", daily("05:15", "06:15")), {ID: "2", Scope: ScopeAccount, Name: "bank-a", Start: morning}}}, ""},
+		"of nobody":               {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeProvider, Name: "wallet", Start: morning}, {ID: "2", Scope: ScopeMerchant, Name: "x", Start: morning}}}, "calendar[0].name no such provider|calendar[1].name no such merchant"},
+		"of nothing":              {Rules{Calendar: Calendar{{ID: "1", Scope: "city", Name: "x", Start: morning}}}, "calendar[0].scope account"},
+		"the same id":             {Rules{Calendar: Calendar{w("1", daily("05:15", "06:15")), w("1", daily("07:15", "08:15"))}}, "calendar[1].id an id"},
+		"a daily one with an end": {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Daily: daily("05:15", "06:15"), End: morning}}}, "calendar[0].end no end"},
+		"a long ramp":             {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Start: morning, Ramp: 25 * time.Hour}}}, "calendar[0].ramp 24h"},
+		"a long reason":           {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Start: morning, Reason: strings.Repeat("x", 201)}}}, "calendar[0].reason 200"},
+		"a long id":               {Rules{Calendar: Calendar{{ID: strings.Repeat("x", 65), Scope: ScopeAccount, Name: "bank-a", Start: morning}}}, "calendar[0].id 64"},
+		"a merchant twice":        {Rules{Routes: []Route{{Name: "a", Merchants: []string{"pma", "pma"}, Accounts: []string{"bank-a"}}}}, "routes[0].merchants[1] twice"},
+		"neither":                 {Rules{Calendar: Calendar{w("1", nil)}}, "calendar[0] either daily or start"},
+		"ends first":              {Rules{Calendar: Calendar{{ID: "1", Scope: ScopeAccount, Name: "bank-a", Start: morning, End: morning}}}, "calendar[0].end ends before"},
+		"the whole day":           {Rules{Calendar: Calendar{w("1", daily("05:15", "05:15"))}}, "calendar[0].daily.to whole day"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			problems := Validate(test.rules, known, merchants)
@@ -194,8 +239,8 @@ func TestWindowCodec(t *testing.T) {
 			t.Fatal(err)
 		}
 		back, err := ParseWindow(text)
-		if err != nil || fmt.Sprintf("%+v %+v", back, back.Daily) == "" {
-			t.Fatalf("%s: %v", text, err)
+		if err != nil || !reflect.DeepEqual(back, w) {
+			t.Fatalf("%s: %+v, %v", text, back, err)
 		}
 		if again, err := back.Marshal(); err != nil || string(again) != string(text) {
 			t.Errorf("%s became %s, %v", text, again, err)
@@ -215,6 +260,16 @@ func TestWindowCodec(t *testing.T) {
 		`{"id":"1","scope":"account","name":"a","start":"2026-01-01T00:00:00Z","ramp":"soon"}`:                   "ramp",
 		`{"id":"1","scope":"account","name":"a","start":"2026-01-01T00:00:00Z","ramp":"25h"}`:                    "ramp",
 		`{"id":"1","scope":"account","name":"a"}`:                                                                "either",
+		`{"id":"1","scope":"account","name":"a","start":"2026-01-01"}`:                                           "start",
+		`{"id":"1","scope":"account","name":"a","start":"2026-01-01T00:00:00Z","end":"2025-01-01T00:00:00Z"}`:    "end",
+		`{"id":1,"scope":"account","name":"a","start":"2026-01-01T00:00:00Z"}`:                                   "id: want another kind",
+		`{"id":"1","id":"2","scope":"account","name":"a","start":"2026-01-01T00:00:00Z"}`:                        "id: stands here twice",
+		`{"ID":"1","scope":"account","name":"a","start":"2026-01-01T00:00:00Z"}`:                                 `"ID"`,
+		`{"id":"1","ſcope":"account","name":"a","start":"2026-01-01T00:00:00Z"}`:                                 `"ſcope"`,
+		`{"id":"1","scope":"account","name":"a","daily":{"from":"05:15","from":"04:00","to":"06:15"}}`:           "daily.from: stands here twice",
+		`[]`:                             "all of it",
+		strings.Repeat("[", 1<<20):       "too deep",
+		`{"id":"1","scope":"account"} x`: "follows",
 	} {
 		if _, err := ParseWindow([]byte(bad)); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v, want %s", bad, err, word)

@@ -1,11 +1,8 @@
 package policy
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strconv"
@@ -84,8 +81,11 @@ func (v *checker) merchant(code string) bool {
 
 func (v *checker) route(at string, r *Route) {
 	for i, m := range r.Merchants {
-		if !v.merchant(m) {
+		switch {
+		case !v.merchant(m):
 			v.add(fmt.Sprintf("%s.merchants[%d]", at, i), "no such merchant is configured")
+		case slices.Contains(r.Merchants[:i], m):
+			v.add(fmt.Sprintf("%s.merchants[%d]", at, i), "stands here twice")
 		}
 	}
 	if (len(r.Accounts) > 0) == (len(r.Split) > 0) {
@@ -132,33 +132,48 @@ func (v *checker) window(at string, w *Window) {
 	if !known {
 		v.add(at+".name", "no such %s is configured", w.Scope)
 	}
-	if err := w.Check(); err != nil {
-		v.add(at, "%s", err)
+	if field, what := w.wrong(); what != "" {
+		v.add(strings.TrimSuffix(at+"."+field, "."), "%s", what)
 	}
 }
 
-// Check says what is wrong with a window by itself.
+// Check says what is wrong with a window by itself. The error begins with the field, where it is about one.
 func (w *Window) Check() error {
+	field, what := w.wrong()
+	switch {
+	case what == "":
+		return nil
+	case field == "":
+		return errors.New(what)
+	}
+	return errors.New(field + ": " + what)
+}
+
+// wrong is what is wrong with a window by itself, and in which field.
+func (w *Window) wrong() (field, what string) {
 	switch {
 	case (w.Daily != nil) == !w.Start.IsZero():
-		return errors.New("want either daily or start")
+		return "", "want either daily or start"
 	case w.Daily != nil && !w.End.IsZero():
-		return errors.New("a daily window has no end")
+		return "end", "a daily window has no end"
 	case w.Daily != nil && w.Daily.From == w.Daily.To:
-		return errors.New("a daily window cannot last the whole day: want another to")
+		return "daily.to", "a daily window cannot last the whole day: want another time"
 	case w.Daily == nil && !w.End.IsZero() && !w.End.After(w.Start):
-		return errors.New("ends before it starts")
+		return "end", "ends before it starts: want a time after start"
 	case w.Ramp < 0 || w.Ramp > maxRamp:
-		return errors.New("want a ramp of at most 24h")
+		return "ramp", "want at most 24h"
 	case len(w.Reason) > maxReason:
-		return errors.New("want a shorter reason")
+		return "reason", fmt.Sprintf("want at most %d bytes", maxReason)
+	case len(w.ID) > maxID:
+		return "id", fmt.Sprintf("want at most %d bytes", maxID)
 	}
-	return nil
+	return "", ""
 }
 
 const (
 	maxRamp   = 24 * time.Hour
 	maxReason = 200
+	maxID     = 64 // it stands in receipts
 )
 
 // Overlaps says whether two windows of the same subject are ever on together. A window that is on once may lie over a daily
@@ -178,80 +193,6 @@ func (w *Window) Overlaps(other *Window) bool {
 		}
 	}
 	return false
-}
-
-// windowJSON is a window as it is stored.
-type windowJSON struct {
-	ID     string     `json:"id"`
-	Scope  Scope      `json:"scope"`
-	Name   string     `json:"name"`
-	Daily  *dailyJSON `json:"daily,omitempty"`
-	Start  time.Time  `json:"start,omitzero"`
-	End    time.Time  `json:"end,omitzero"`
-	Ramp   string     `json:"ramp,omitempty"`
-	Reason string     `json:"reason,omitempty"`
-}
-
-type dailyJSON struct {
-	From     string   `json:"from"`
-	To       string   `json:"to"`
-	Weekdays []string `json:"weekdays,omitempty"`
-}
-
-// Marshal is the window as JSON, which ParseWindow reads.
-func (w *Window) Marshal() ([]byte, error) {
-	j := windowJSON{ID: w.ID, Scope: w.Scope, Name: w.Name, Start: w.Start, End: w.End, Reason: w.Reason}
-	if w.Ramp > 0 {
-		j.Ramp = w.Ramp.String()
-	}
-	if d := w.Daily; d != nil {
-		j.Daily = &dailyJSON{From: d.From.String(), To: d.To.String()}
-		for _, day := range d.Weekdays {
-			j.Daily.Weekdays = append(j.Daily.Weekdays, weekdays()[day])
-		}
-	}
-	text, err := json.Marshal(j)
-	if err != nil {
-		return nil, fmt.Errorf("policy: window %s: %w", w.ID, err)
-	}
-	return text, nil
-}
-
-// ParseWindow reads a window strictly: no unknown names, nothing after it. The error names the field.
-func ParseWindow(text []byte) (Window, error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	var j windowJSON
-	if err := dec.Decode(&j); err != nil {
-		return Window{}, fmt.Errorf("policy: window: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Window{}, errors.New("policy: window: something follows it")
-	}
-	w := Window{ID: j.ID, Scope: j.Scope, Name: j.Name, Start: j.Start, End: j.End, Reason: j.Reason}
-	var err error
-	if j.Ramp != "" {
-		if w.Ramp, err = time.ParseDuration(j.Ramp); err != nil {
-			return Window{}, errors.New("policy: window: ramp: want a time such as 10m")
-		}
-	}
-	if j.Daily != nil {
-		if w.Daily, err = NewDaily(j.Daily.From, j.Daily.To, j.Daily.Weekdays); err != nil {
-			return Window{}, fmt.Errorf("policy: window: daily.%w", err)
-		}
-	}
-	switch w.Scope {
-	case ScopeAccount, ScopeProvider, ScopeMerchant:
-	default:
-		return Window{}, errors.New("policy: window: scope: want account, provider or merchant")
-	}
-	if w.ID == "" || w.Name == "" {
-		return Window{}, errors.New("policy: window: id and name are required")
-	}
-	if err := w.Check(); err != nil {
-		return Window{}, fmt.Errorf("policy: window: %w", err)
-	}
-	return w, nil
 }
 
 // NewDaily reads a daily time. The error begins with the field: from, to or weekdays.

@@ -3,12 +3,16 @@
 //
 // The citizen's wish is never overridden: where providers are named, only their accounts are looked at. Routes order them,
 // and choose where no provider is named. Nothing here calls, stores or reads a clock.
+//
+// Where shares are drawn, the order's number draws: the first eight bytes, big-endian, of the SHA-256 of a use, a colon and
+// the order number, modulo the size of what is drawn from. A replay draws alike, and anyone can do it again by hand.
 package policy
 
 import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -42,7 +46,7 @@ type Candidate struct {
 // Health is whether an account can serve now. The zero value is well.
 type Health struct {
 	Down  bool
-	Why   string    // a rule's code, such as breaker_open
+	Why   string    // of one that is down: a rule's code, such as breaker_open
 	Until time.Time // zero: not known
 }
 
@@ -98,7 +102,7 @@ const (
 // from maintenance, the route, the order of display.
 func Choose(rules Rules, candidates []Candidate, ask Ask) Decision {
 	route := rules.route(ask.Merchant)
-	d := Decision{Receipt: Receipt{At: ask.At, OrderNo: ask.OrderNo, Wishes: ask.Wishes}}
+	d := Decision{Receipt: Receipt{At: ask.At, OrderNo: ask.OrderNo, Wishes: ask.Wishes, Considered: []Considered{}}}
 	if route != nil {
 		d.Receipt.Route = route.Name
 	}
@@ -160,26 +164,31 @@ func (r *Rules) route(merchant string) *Route {
 	return nil
 }
 
-// place gives each kept account its place in the route: that of the list, or for a split the one that the order's number
-// draws among the kept ones first and the rest as they are listed. Accounts that the route does not name come last.
+// place gives each kept account its place in the route: that of the list, or for a split first the one that the order's
+// number draws and the rest as they are listed. Accounts that the route does not name come last. It draws apart among the
+// accounts of each wished provider, and among those that come back from maintenance: they are ranked apart too.
 func place(kept []ranking, route *Route, orderNo string) {
 	if route == nil {
 		return
 	}
 	listed := route.names()
-	var drawn string
-	if len(route.Split) > 0 {
-		drawn = draw(route.Split, orderNo, func(account string) bool {
-			return slices.ContainsFunc(kept, func(k ranking) bool { return k.candidate.Account == account })
-		})
-	}
 	for i := range kept {
-		k := &kept[i]
-		if k.route = slices.Index(listed, k.candidate.Account); k.route < 0 {
-			k.route = len(listed)
+		if kept[i].route = slices.Index(listed, kept[i].candidate.Account); kept[i].route < 0 {
+			kept[i].route = len(listed)
 		}
-		if k.candidate.Account == drawn {
-			k.route = -1
+	}
+	type group struct {
+		wish int
+		ramp bool
+	}
+	led := map[group]bool{}
+	for _, account := range draw(route.Split, orderNo) {
+		i := slices.IndexFunc(kept, func(k ranking) bool { return k.candidate.Account == account })
+		if i < 0 {
+			continue
+		}
+		if of := (group{kept[i].wish, kept[i].ramp}); !led[of] {
+			kept[i].route, led[of] = -1, true
 		}
 	}
 }
@@ -192,32 +201,29 @@ func (r *Route) names() []string {
 	return names
 }
 
-// draw finds the share that an order's number falls into, among the shares of the accounts that can serve. A number always
-// falls into the same place of the whole, so that a replay draws alike.
-func draw(split []Share, orderNo string, serves func(account string) bool) string {
+// draw puts the accounts of a split in the order in which an order's number draws them: one after the other without putting
+// back, each with the chance of its percent among those that are left. Who can serve plays no part in it, so that the first
+// of any that can serve is drawn by its percent among them, and an account that goes takes nobody's orders along but its own.
+func draw(split []Share, orderNo string) []string {
+	left := slices.DeleteFunc(slices.Clone(split), func(s Share) bool { return s.Percent <= 0 })
 	total := 0
-	for _, s := range split {
-		if serves(s.Account) {
-			total += s.Percent
-		}
+	for _, s := range left {
+		total += s.Percent
 	}
-	if total <= 0 {
-		return ""
-	}
-	left := hash("split", orderNo, total)
-	for _, s := range split {
-		if !serves(s.Account) {
-			continue
+	var drawn []string
+	for len(left) > 0 {
+		point, i := hash(fmt.Sprintf("split/%d", len(drawn)), orderNo, total), 0
+		for ; point >= left[i].Percent; i++ {
+			point -= left[i].Percent
 		}
-		if left < s.Percent {
-			return s.Account
-		}
-		left -= s.Percent
+		total -= left[i].Percent
+		drawn = append(drawn, left[i].Account)
+		left = slices.Delete(left, i, i+1)
 	}
-	return ""
+	return drawn
 }
 
-// hash is a number below n that depends on the order's number alone: the first eight bytes of a SHA-256, for each use apart.
+// hash is a number below n that depends on the order's number alone, for each use apart.
 func hash(use, orderNo string, n int) int {
 	sum := sha256.Sum256([]byte(use + ":" + orderNo))
 	return int(binary.BigEndian.Uint64(sum[:8]) % uint64(n))

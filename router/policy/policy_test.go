@@ -166,6 +166,74 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// With wishes the split draws among each provider's accounts alone, by their percents.
+func TestSplitWithinAWish(t *testing.T) {
+	rules := Rules{Routes: []Route{{Name: "s", Split: []Share{{"bank-a", 20}, {"bank-b", 60}, {"wallet-a", 20}}}}}
+	const n = 20_000
+	first := 0
+	for i := range n {
+		a := ask("bank", "wallet")
+		a.OrderNo = fmt.Sprintf("20170613%08d", i)
+		d := Choose(rules, city(), a)
+		if d.Ranked[2].Account != "wallet-a" {
+			t.Fatalf("the first wish comes first: %s", d.Receipt.String())
+		}
+		if d.Ranked[0].Account == "bank-a" {
+			first++
+		}
+	}
+	if first < n*23/100 || first > n*27/100 {
+		t.Errorf("bank-a has %d of %d, want a quarter", first, n)
+	}
+}
+
+// An account that goes takes no other's orders along, and those of it that had it first are shared by the others' percents;
+// one that comes back from maintenance leaves its orders to the others in the same way.
+func TestSplitStays(t *testing.T) {
+	rules := Rules{Routes: []Route{{Name: "s", Split: []Share{{"bank-a", 50}, {"bank-b", 30}, {"wallet-a", 20}}}}}
+	ramping := rules
+	ramping.Calendar = Calendar{{ID: "w", Scope: ScopeAccount, Name: "bank-a", Start: morning.Add(-time.Hour), End: morning, Ramp: time.Hour}}
+	const n = 20_000
+	whole := city()
+	without := city()
+	without[0].Payee = false
+	shared := map[string]int{}
+	for i := range n {
+		a := ask()
+		a.OrderNo = fmt.Sprintf("20170613%08d", i)
+		before := Choose(rules, whole, a).Ranked[0].Account
+		after := Choose(rules, without, a).Ranked[0].Account
+		if before != "bank-a" && after != before {
+			t.Fatalf("%s moves from %s to %s", a.OrderNo, before, after)
+		}
+		if spared := Choose(ramping, whole, a).Ranked; spared[0].Account != after || spared[2].Account != "bank-a" {
+			t.Fatalf("%s: at the start of the ramp %v, without it %s", a.OrderNo, spared, after)
+		}
+		if before == "bank-a" {
+			shared[after]++
+		}
+	}
+	all := shared["bank-b"] + shared["wallet-a"]
+	if part := shared["bank-b"] * 100 / all; part < 57 || part > 62 || all < n*48/100 {
+		t.Errorf("bank-a's orders went to %v", shared)
+	}
+}
+
+// The way an order's number draws is written down in the package's documentation, for whoever does it again by hand.
+func TestDrawByHand(t *testing.T) {
+	for no, want := range map[string]string{ // with Python's hashlib; first: printf split/0:2017061300000016 | sha256sum, 16 digits modulo 100
+		"2017061300000016": "c a b",
+		"2017061300000017": "b a c",
+		"2017061300000018": "a b c",
+		"2017061300000019": "a c b",
+		"2017061300000020": "b c a",
+	} {
+		if got := draw([]Share{{"a", 50}, {"b", 30}, {"c", 20}}, no); strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", no, got, want)
+		}
+	}
+}
+
 // After maintenance traffic comes back by and by, and an account alone serves all the same.
 func TestRamp(t *testing.T) {
 	window := Window{ID: "w", Scope: ScopeAccount, Name: "bank-a", Start: morning.Add(-time.Hour), End: morning, Ramp: 10 * time.Minute}
@@ -193,13 +261,36 @@ func TestRamp(t *testing.T) {
 	}
 }
 
+func anyTime(t *rapid.T, label string) time.Time {
+	return morning.Add(time.Duration(rapid.IntRange(-3000, 3000).Draw(t, label)) * time.Minute)
+}
+
+// anyWindow draws a window of bank-a, of the bank or of pma.
+func anyWindow(t *rapid.T) Window {
+	w := Window{ID: "w", Ramp: time.Duration(rapid.IntRange(0, 60).Draw(t, "ramp")) * time.Minute}
+	w.Scope = rapid.SampledFrom([]Scope{ScopeAccount, ScopeProvider, ScopeMerchant}).Draw(t, "scope")
+	w.Name = map[Scope]string{ScopeAccount: "bank-a", ScopeProvider: "bank", ScopeMerchant: "pma"}[w.Scope]
+	if rapid.Bool().Draw(t, "daily") {
+		from := rapid.IntRange(0, 1439).Draw(t, "from")
+		lasts := rapid.IntRange(1, 1439).Draw(t, "lasts") // a whole day is refused
+		days := rapid.SliceOfNDistinct(rapid.IntRange(0, 6), 0, 3, rapid.ID).Draw(t, "weekdays")
+		w.Daily = &Daily{From: TimeOfDay(from), To: TimeOfDay((from + lasts) % 1440)}
+		for _, day := range days {
+			w.Daily.Weekdays = append(w.Daily.Weekdays, time.Weekday(day))
+		}
+		return w
+	}
+	w.Start = anyTime(t, "start")
+	if rapid.Bool().Draw(t, "ends") {
+		w.End = w.Start.Add(time.Duration(rapid.IntRange(1, 600).Draw(t, "lasts")) * time.Minute)
+	}
+	return w
+}
+
 // anyRules draws rules, candidates and an ask over few names, so that they meet.
 func anyRules(t *rapid.T) (Rules, []Candidate, Ask) {
 	names := []string{"bank-a", "bank-b", "wallet-a"}
 	name := rapid.SampledFrom(names)
-	when := rapid.Custom(func(t *rapid.T) time.Time {
-		return morning.Add(time.Duration(rapid.IntRange(-3000, 3000).Draw(t, "minutes")) * time.Minute)
-	})
 	var r Rules
 	for i := range rapid.IntRange(0, 2).Draw(t, "routes") {
 		route := Route{Name: fmt.Sprint(i), Merchants: rapid.SampledFrom([][]string{nil, {"pma"}, {"twd"}}).Draw(t, "merchants")}
@@ -212,27 +303,23 @@ func anyRules(t *rapid.T) (Rules, []Candidate, Ask) {
 		r.Routes = append(r.Routes, route)
 	}
 	for i := range rapid.IntRange(0, 3).Draw(t, "windows") {
-		w := Window{ID: fmt.Sprint(i), Ramp: time.Duration(rapid.IntRange(0, 60).Draw(t, "ramp")) * time.Minute}
-		w.Scope = rapid.SampledFrom([]Scope{ScopeAccount, ScopeProvider, ScopeMerchant}).Draw(t, "scope")
-		w.Name = map[Scope]string{ScopeAccount: name.Draw(t, "account"), ScopeProvider: "bank", ScopeMerchant: "pma"}[w.Scope]
-		if rapid.Bool().Draw(t, "daily") {
-			w.Daily = &Daily{From: TimeOfDay(rapid.IntRange(0, 1439).Draw(t, "from")), To: TimeOfDay(rapid.IntRange(0, 1439).Draw(t, "to"))}
-		} else {
-			w.Start = when.Draw(t, "start")
-			if rapid.Bool().Draw(t, "ends") {
-				w.End = w.Start.Add(time.Duration(rapid.IntRange(1, 600).Draw(t, "lasts")) * time.Minute)
-			}
+		w := anyWindow(t)
+		w.ID = fmt.Sprint(i)
+		if w.Scope == ScopeAccount {
+			w.Name = name.Draw(t, "account")
 		}
 		r.Calendar = append(r.Calendar, w)
 	}
 	c := city()
 	for i := range c {
 		c[i].Payee = rapid.IntRange(0, 4).Draw(t, "payee") > 0
-		c[i].Health.Down = rapid.IntRange(0, 4).Draw(t, "down") == 0
+		if rapid.IntRange(0, 4).Draw(t, "down") == 0 {
+			c[i].Health = Health{Down: true, Why: BreakerOpen}
+		}
 		c[i].PageLife = time.Duration(rapid.IntRange(0, 20).Draw(t, "page")) * time.Minute
 	}
 	a := ask(rapid.SampledFrom([][]string{nil, {"bank"}, {"wallet"}, {"wallet", "bank"}}).Draw(t, "wishes")...)
-	a.OrderNo, a.At = fmt.Sprintf("20170613%08d", rapid.IntRange(0, 1<<20).Draw(t, "no")), when.Draw(t, "at")
+	a.OrderNo, a.At = fmt.Sprintf("20170613%08d", rapid.IntRange(0, 1<<20).Draw(t, "no")), anyTime(t, "at")
 	a.ExpiresAt = a.At.Add(time.Duration(rapid.IntRange(1, 30).Draw(t, "life")) * time.Minute)
 	a.Tried = rapid.SliceOfNDistinct(name, 0, 2, rapid.ID).Draw(t, "tried")
 	return r, c, a
@@ -249,8 +336,16 @@ func TestProperties(t *testing.T) {
 		for _, v := range d.Receipt.Considered {
 			if v.Kept {
 				kept++
-			} else if v.Rule == "" && v.Account != "" && !c[slices.IndexFunc(c, func(c Candidate) bool { return c.Account == v.Account })].Health.Down {
-				t.Fatalf("%s kept out without a rule", v.Account)
+			}
+			x := c[slices.IndexFunc(c, func(c Candidate) bool { return c.Account == v.Account })]
+			closed := wouldClose(&rules, &x, &a)
+			switch {
+			case v.Kept && closed != "":
+				t.Fatalf("%s is sent into window %s", v.Account, closed)
+			case v.Rule == Maintenance && closed == "":
+				t.Fatalf("%s is kept out for window %s, which is not on", v.Account, v.Detail)
+			case v.Rule == Maintenance && !v.Until.IsZero() && oracle(windowOf(&rules, v.Detail), v.Until):
+				t.Fatalf("%s: window %s is not over at %v", v.Account, v.Detail, v.Until)
 			}
 		}
 		if kept != len(d.Ranked) {
@@ -264,26 +359,121 @@ func TestProperties(t *testing.T) {
 			if !x.Payee || x.Health.Down || slices.Contains(a.Tried, x.Account) {
 				t.Fatalf("%s cannot serve", k.Account)
 			}
-			life := a.ExpiresAt.Sub(a.At)
-			if x.PageLife > 0 {
-				life = min(life, x.PageLife)
-			}
-			for m := time.Duration(0); m < life; m += time.Minute {
-				if _, on := rules.Calendar.Now(Subject{x.Account, x.Provider, a.Merchant}, a.At.Add(m)); on {
-					t.Fatalf("%s is sent into a window at %v", k.Account, a.At.Add(m))
-				}
+		}
+		text, err := json.Marshal(d.Receipt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseReceipt(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if again, err := json.Marshal(back); err != nil || string(again) != string(text) {
+			t.Fatalf("%s became %s, %v", text, again, err)
+		}
+		// What a directory says, asking with each provider as the only wish, and what an order with these wishes gets, is the
+		// same; what routes choose without a wish is never outside of it.
+		for _, provider := range []string{"bank", "wallet"} {
+			only := a
+			only.Wishes, only.OrderNo = []string{provider}, ""
+			available := len(Choose(rules, c, only).Ranked) > 0
+			ranked := slices.ContainsFunc(d.Ranked, func(k Choice) bool { return strings.HasPrefix(k.Account, provider) })
+			if wished := slices.Contains(a.Wishes, provider); ranked && !available || wished && ranked != available {
+				t.Fatalf("%s: available %v, ranked %v", provider, available, ranked)
 			}
 		}
-		// One account less changes nothing about the order of the others' wishes, and never brings in one that was kept out.
+		// One account less leaves who is first where it was, unless it was that one itself, and never brings one in.
 		if len(d.Ranked) > 0 {
+			gone := rapid.SampledFrom(d.Ranked).Draw(t, "gone").Account
 			fewer := a
-			fewer.Tried = append(slices.Clone(a.Tried), d.Ranked[0].Account)
-			for _, k := range Choose(rules, c, fewer).Ranked {
+			fewer.Tried = append(slices.Clone(a.Tried), gone)
+			rest := Choose(rules, c, fewer).Ranked
+			for _, k := range rest {
 				if !slices.ContainsFunc(d.Ranked, func(r Choice) bool { return r.Account == k.Account }) {
 					t.Fatalf("%s comes in when another is tried", k.Account)
 				}
 			}
+			if first := d.Ranked[0].Account; first != gone && rest[0].Account != first {
+				t.Fatalf("%s was first, and without %s it is %s", first, gone, rest[0].Account)
+			}
 		}
+	})
+}
+
+// wouldClose is a window that is on at any minute of a redirect's validity, by the clock on the wall.
+func wouldClose(r *Rules, c *Candidate, a *Ask) string {
+	life := a.ExpiresAt.Sub(a.At)
+	if c.PageLife > 0 {
+		life = min(life, c.PageLife)
+	}
+	for m := time.Duration(0); m < life; m += time.Minute {
+		for i := range r.Calendar {
+			w := &r.Calendar[i]
+			mine := map[Scope]string{ScopeAccount: c.Account, ScopeProvider: c.Provider, ScopeMerchant: a.Merchant}[w.Scope] == w.Name
+			if mine && oracle(w, a.At.Add(m)) {
+				return w.ID
+			}
+		}
+	}
+	return ""
+}
+
+func windowOf(r *Rules, id string) *Window {
+	return &r.Calendar[slices.IndexFunc(r.Calendar, func(w Window) bool { return w.ID == id })]
+}
+
+func TestParseReceipt(t *testing.T) {
+	const good = `{"at":"2017-06-13T09:00:00+08:00","considered":[{"account":"a","provider":"p","kept":true,"rank":1},{"account":"b","provider":"p","kept":false,"rule":"tried"}]}`
+	if r, err := ParseReceipt([]byte(good)); err != nil || r.String() != "by display order: 1. a; not b (tried)" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for name, test := range map[string]struct{ old, new, word string }{
+		"nothing":                      {good, "", "EOF"},
+		"cut off":                      {`"}]}`, ``, "EOF"},
+		"more after it":                {`]}`, `]}{}`, "follows"},
+		"an unknown name":              {`"rank"`, `"rang"`, "rang"},
+		"a name twice":                 {`"rank":1`, `"rank":1,"rank":1`, "considered.rank: stands here twice"},
+		"a name in another case":       {`"rank"`, `"Rank"`, `"Rank"`},
+		"another kind of value":        {`"rank":1`, `"rank":"1"`, "considered.rank"},
+		"no time":                      {`"at":"2017-06-13T09:00:00+08:00",`, ``, "at: is missing"},
+		"nobody":                       {`"account":"b"`, `"account":""`, "considered[1].account"},
+		"kept with a rule":             {`"rank":1`, `"rank":1,"rule":"tried"`, "considered[0].rule"},
+		"kept without a rank":          {`,"rank":1`, ``, "considered[0].rank"},
+		"kept out with a rank":         {`"rule"`, `"rank":2,"rule"`, "considered[1].rank"},
+		"kept out without a rule":      {`,"rule":"tried"`, ``, "considered[1].rule"},
+		"a rank below the first":       {`"rank":1`, `"rank":-1`, "considered[0].rank"},
+		"two of a rank":                {`"kept":false,"rule":"tried"`, `"kept":true,"rank":1`, "considered[1].rank: stands here twice"},
+		"a rank that is never reached": {`"rank":1`, `"rank":2`, "rank 2 of 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(good, test.old, test.new, 1)
+			if _, err := ParseReceipt([]byte(text)); err == nil || !strings.Contains(err.Error(), test.word) {
+				t.Errorf("%s: %v, want %s", text, err, test.word)
+			}
+		})
+	}
+}
+
+func FuzzParseReceipt(f *testing.F) {
+	f.Add([]byte(`{"at":"2017-06-13T09:00:00+08:00","order_no":"2017061300000016","wishes":["p"],"route":"r","considered":[{"account":"a","provider":"p","kept":true,"rank":1}]}`))
+	f.Add([]byte(`{"at":"2017-06-13T01:00:00Z","considered":[{"account":"a","provider":"p","kept":false,"rule":"maintenance","detail":"w","until":"2017-06-13T01:10:00Z"}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := ParseReceipt(text)
+		if err != nil {
+			return
+		}
+		first, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseReceipt(first)
+		if err != nil {
+			t.Fatalf("%s: %v", first, err)
+		}
+		if second, err := json.Marshal(again); err != nil || string(second) != string(first) || again.String() != r.String() {
+			t.Fatalf("%s became %s", first, second)
+		}
+		_ = r.Text()
 	})
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -25,6 +26,45 @@ type Considered struct {
 	Rule     string    `json:"rule,omitempty"` // by which it was kept out
 	Detail   string    `json:"detail,omitempty"`
 	Until    time.Time `json:"until,omitzero"`
+}
+
+// ParseReceipt reads a receipt strictly, as json.Marshal wrote it: no unknown names, none twice or in another case, nothing
+// after it; a rule for those that were kept out and a rank for the others, from 1 without a gap. A receipt of a newer
+// program may have names that are unknown here: show its text as it is.
+func ParseReceipt(text []byte) (Receipt, error) {
+	var r Receipt
+	if err := decode(text, &r); err != nil {
+		return Receipt{}, fmt.Errorf("policy: receipt: %w", err)
+	}
+	if r.At.IsZero() {
+		return Receipt{}, errors.New("policy: receipt: at: is missing")
+	}
+	ranks := map[int]bool{}
+	for i, c := range r.Considered {
+		what := ""
+		switch {
+		case c.Account == "" || c.Provider == "":
+			what = "account and provider are required"
+		case c.Kept != (c.Rule == ""):
+			what = "rule: want one for an account that was kept out, and only then"
+		case c.Kept != (c.Rank > 0) || c.Rank < 0:
+			what = "rank: want one for an account that was kept, and only then"
+		case ranks[c.Rank]:
+			what = "rank: stands here twice"
+		}
+		if what != "" {
+			return Receipt{}, fmt.Errorf("policy: receipt: considered[%d].%s", i, what)
+		}
+		if c.Kept {
+			ranks[c.Rank] = true
+		}
+	}
+	for rank := range ranks {
+		if rank > len(ranks) {
+			return Receipt{}, fmt.Errorf("policy: receipt: considered: rank %d of %d", rank, len(ranks))
+		}
+	}
+	return r, nil
 }
 
 // String is the receipt in one line for a timeline.

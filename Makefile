@@ -55,7 +55,7 @@ prove: ## the long proofs: every fuzz target for PROVE (60s), faults by the thou
 	HANG=60s go test -v -run TestOneOfSixHangs -timeout 30m ./cmd/internal/app
 	DROPPED=1000 go test -v -run 'WithoutAnswers|AllCallbacksLost' -timeout 30m ./router
 	RELOADS=12 RELOAD_EVERY=5s go test -v -run TestReloadUnderLoad -timeout 30m ./cmd/gateway
-	CONVERGE=100000 go test -run TestStoreConverges -timeout 6h ./orders/sqlstore
+	CONVERGE=100000 MACHINE=20000 REFUNDS=10000 go test -run 'TestStoreConverges|TestMachine|TestRefundSchedules' -timeout 12h ./orders/sqlstore
 	go test -timeout 3h -p 1 $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net\/rapid/ { print $$1 }') -rapid.checks=100000
 
 # nomsgpack leaves out gin's MessagePack codec, which no page or call of ours speaks: 6 MB less.

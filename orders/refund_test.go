@@ -111,6 +111,7 @@ func TestPaying(t *testing.T) {
 
 func TestNewRefund(t *testing.T) {
 	two := paidBook(2)
+	mismatched := orders.Fold(paidBook(1), told(refund(1, 1, "", 1), false, true, unnumbered(5, orders.RefundDone))).Book
 	many := paidBook(1)
 	for i := range 99 {
 		many = with(many, decided(refund(1, i+1, "", 1), orders.RefundFailed))
@@ -143,6 +144,7 @@ func TestNewRefund(t *testing.T) {
 		{"more than the surplus", two, 2, bill2, twd(21), 0, 0, orders.ErrRefundExceeds},
 		{"the order's part of an attempt that is all surplus", two, 2, "", twd(1), 0, 0, orders.ErrNotRefundable},
 		{"a surplus that is not there", two, 1, bill2, twd(1), 0, 0, orders.ErrNotRefundable},
+		{"a person finds out first what went back", mismatched, 1, "", twd(1), 0, 0, orders.ErrRefundUndecided},
 		{"numbers end at 99", many, 1, "", twd(1), 0, 0, orders.ErrNotRefundable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -221,6 +223,8 @@ func TestRefundsAreDecidedByEvidence(t *testing.T) {
 		{"missing in the answer about its doubt", plain, first, about(told(first, true, true), orders.PurposeDoubt(&plain.Order.Calls[0])), not, "not_carried_out", ""},
 		{"missing beside a numbered one", after, second, told(second, true, true, listed(first, 10, done)), not, "not_carried_out", ""},
 		{"missing, asked about the one before", after, second, told(first, true, true, listed(first, 10, done)), undecided, "", ""},
+		{"missing beside less than was done before", after, second, told(second, true, true, unnumbered(3, done)), undecided, "", ""},
+		{"missing in a list of ours that lags", after, second, told(second, true, true, listed(first, 10, undecided)), undecided, "", ""},
 		{"not sent yet, and so not missing", unsent, first, told(first, true, true), undecided, "", ""},
 		{"not sent yet, whatever the total", unsent, first, told(first, true, true, unnumbered(10, done)), undecided, "", ""},
 

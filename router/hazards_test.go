@@ -31,6 +31,9 @@ func TestNoRedirectOnceAnEarlierAttemptIsPaid(t *testing.T) {
 	}
 	o = w.order(a)
 	c, err := w.Checkout(t.Context(), o.PayToken)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if c.Redirect != nil {
 		t.Error("redirect for a paid order")
 	}
@@ -98,6 +101,9 @@ func TestClickFailsOver(t *testing.T) {
 	w.at(time.Minute)
 	w.answers(kindError(providers.Unavailable), nil)
 	c, err := w.Checkout(t.Context(), o.PayToken)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if c.Redirect == nil {
 		t.Error("a click never fails over")
 	}

@@ -92,7 +92,7 @@ func reloading(ctx context.Context, a *app.App, file string, log *slog.Logger) (
 			}
 			c, err := app.Load(file)
 			if err == nil {
-				_ = a.Reload(c) // it says itself what came of it
+				_ = a.Reload(ctx, c) // it says itself what came of it
 				continue
 			}
 			a.ReloadRefused()

@@ -16,7 +16,7 @@ const (
 	sqlSetControl = `INSERT INTO controls (kind, name, spec, reason, set_by, set_ms, until_ms, dropped, edits)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, 1)
 		ON CONFLICT (kind, name) DO UPDATE SET spec = $3, reason = $4, set_by = $5, set_ms = $6, dropped = FALSE,
-			until_ms = CASE WHEN $1 = 'quiet' AND NOT controls.dropped AND controls.until_ms > $7 THEN controls.until_ms ELSE $7 END,
+			until_ms = CASE WHEN $1 = 'quiet' AND NOT controls.dropped AND (controls.until_ms IS NULL OR controls.until_ms > $7) THEN controls.until_ms ELSE $7 END,
 			edits = controls.edits + 1
 		RETURNING edits`
 	sqlDropControl = `UPDATE controls SET dropped = TRUE, edits = edits + 1

@@ -207,6 +207,19 @@ var pacing = map[string]func(*world){
 		w.ok(w.stores[1].DropControl(w.ctx, orders.ControlQuiet, account, "ops", "they called back", inTime))
 		w.ask(inTime)
 	},
+	"quiet is shortened only by taking it back": func(w *world) {
+		w.due(1)
+		for _, first := range []time.Time{tooLate.Add(time.Hour), {}} { // the zero time: for good
+			w.set(quiet(first))
+			w.set(quiet(inTime.Add(time.Minute)))
+			w.idle(tooLate)
+			w.ok(w.stores[0].DropControl(w.ctx, orders.ControlQuiet, account, "ops", "", inTime))
+		}
+		w.set(quiet(inTime.Add(time.Minute)))
+		w.set(quiet(inTime.Add(time.Hour)))
+		w.idle(inTime.Add(time.Hour - time.Millisecond))
+		w.ask(inTime.Add(time.Hour))
+	},
 	"quiet is only what says so": func(w *world) {
 		w.due(1)
 		w.set(orders.Control{Kind: orders.ControlForce, Name: account, Spec: "open", SetAt: inTime})

@@ -14,8 +14,8 @@ import (
 
 // Reload takes another configuration whole, or changes nothing and says why: accounts with their keys, merchants, routes,
 // calendar, and the clients' keys and rights. What is under way ends under the configuration that it began with.
-func (a *App) Reload(c *configs.Config) error {
-	err := a.reload(c)
+func (a *App) Reload(ctx context.Context, c *configs.Config) error {
+	err := a.reload(ctx, c)
 	a.metrics.Reloaded(err == nil)
 	if err != nil {
 		a.log.Error("configuration not reloaded: the old one holds", "err", err)
@@ -28,7 +28,7 @@ func (a *App) Reload(c *configs.Config) error {
 // ReloadRefused counts a file that could not be read as a configuration.
 func (a *App) ReloadRefused() { a.metrics.Reloaded(false) }
 
-func (a *App) reload(c *configs.Config) error {
+func (a *App) reload(ctx context.Context, c *configs.Config) error {
 	if fixed := changed(a.config, c); len(fixed) > 0 {
 		return fmt.Errorf("restart the gateway to change %s", strings.Join(fixed, ", "))
 	}
@@ -59,7 +59,7 @@ func (a *App) reload(c *configs.Config) error {
 		a.account(account.Name)
 	}
 	a.jobs.Wake()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // a reload is nobody's request
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := a.tellUnasked(ctx); err != nil {
 		a.log.Warn("not known whether payments wait at an account that is not configured any more", "err", err)

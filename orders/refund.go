@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"pay.taipei/gateway/money"
@@ -144,10 +143,14 @@ type RefundAsk struct {
 	Reason  string
 }
 
-// SurplusRef takes the id of a surplus row apart.
-func SurplusRef(id string) (AttemptNo, string, bool) {
-	attempt, bill, ok := strings.Cut(id, "-")
-	return AttemptNo(attempt), bill, ok
+// SurplusByID is the surplus of an id, or nil.
+func (o *Order) SurplusByID(id string) *Surplus {
+	for i := range o.Surplus {
+		if o.Surplus[i].ID() == id {
+			return &o.Surplus[i]
+		}
+	}
+	return nil
 }
 
 // NewRefund is the rule by which a refund may be asked for: of a paid attempt, with no other refund of it undecided, no
@@ -194,7 +197,7 @@ func (f *Fate) refunds(a *Attempt, e *Evidence) {
 		return
 	}
 	o := &f.Book.Order
-	if r := o.UndecidedRefund(a.No); r != nil && o.refundCall(r) != nil { // what was not sent is not at the provider
+	if r := o.UndecidedRefund(a.No); r != nil && o.RefundCall(r) != nil { // what was not sent is not at the provider
 		f.decide(r, e)
 	}
 	var known int64
@@ -215,8 +218,8 @@ func (f *Fate) mismatch(attempt AttemptNo, detail string, at time.Time) {
 	}
 }
 
-// refundCall is the call of a refund, or nil: it was not sent.
-func (o *Order) refundCall(r *Refund) *Call {
+// RefundCall is the call of a refund, or nil: it was not sent.
+func (o *Order) RefundCall(r *Refund) *Call {
 	for i := range o.Calls {
 		if c := &o.Calls[i]; c.Op == OpRefund && c.Attempt == r.Attempt && c.Ordinal == r.Ordinal {
 			return c
@@ -263,7 +266,7 @@ func (f *Fate) decide(r *Refund, e *Evidence) {
 			before += done.Amount.Units()
 		}
 	}
-	about := e.Purpose == PurposeRefund(r) || e.Purpose == PurposeDoubt(f.Book.Order.refundCall(r))
+	about := e.Purpose == PurposeRefund(r) || e.Purpose == PurposeDoubt(f.Book.Order.RefundCall(r))
 	switch told := e.Fact.refunded(); {
 	case !numbered && told == before+r.Amount.Units():
 		f.refunded(r, RefundDone, "", "", e.ReceivedAt)

@@ -391,11 +391,11 @@ func TestRefundDocument(t *testing.T) {
 	if d = r.Document(); d.SurplusID != nil || *d.Why != "E1" || *d.ProviderRefundNo != "P1" || *d.DecidedAt != "2017-06-13T09:01:00+08:00" {
 		t.Errorf("document %+v", d)
 	}
-	attempt, bill, ok := orders.SurplusRef("201706130000001602-" + bill1)
-	if attempt != number(orderNo, 2) || bill != bill1 || !ok {
-		t.Errorf("%s, %s, %v", attempt, bill, ok)
+	o := orders.Order{Surplus: []orders.Surplus{{Attempt: number(orderNo, 2), BillNo: bill1}}}
+	if s := o.SurplusByID("201706130000001602-" + bill1); s == nil || s.Attempt != number(orderNo, 2) || s.BillNo != bill1 {
+		t.Errorf("surplus by its id: %+v", s)
 	}
-	if _, _, ok = orders.SurplusRef("201706130000001602"); ok {
+	if o.SurplusByID("201706130000001602") != nil {
 		t.Error("a number alone is taken for the id of a surplus")
 	}
 }

@@ -12,13 +12,7 @@ import (
 // Attempt makes another way to pay an order: the citizen went back and picks another provider. Earlier attempts are
 // watched on. Errors are those of Place, and orders.ErrNotFound, ErrNotPayable, ErrTooManyAttempts.
 func (r *Router) Attempt(ctx context.Context, cmd orders.AttemptCommand, answers orders.Answers) (orders.Answer, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeDeadline)
-	defer cancel()
-	fingerprint, err := cmd.Fingerprint()
-	if err != nil {
-		return orders.Answer{}, err
-	}
-	return r.once(ctx, cmd.Key, fingerprint, func() (orders.Answer, error) {
+	return r.once(ctx, cmd.Key, &cmd, func(ctx context.Context, key orders.NewKey) (orders.Answer, error) {
 		o, err := r.d.Store.Order(ctx, cmd.Order)
 		if err != nil {
 			return orders.Answer{}, err
@@ -33,22 +27,17 @@ func (r *Router) Attempt(ctx context.Context, cmd orders.AttemptCommand, answers
 		if len(cmd.Methods) > 0 {
 			t.wishes.Methods = cmd.Methods
 		}
-		return t.begin(ctx, &o, &orders.NewKey{Ref: cmd.Key, Fingerprint: fingerprint, LeaseUntil: r.d.Now().Add(placeLease), Fence: r.d.Now().UnixNano()}, false)
+		key.LeaseUntil, key.Fence = r.d.Now().Add(placeLease), r.d.Now().UnixNano()
+		return t.begin(ctx, &o, &key, false)
 	})
 }
 
 // Cancel cancels an order; while a call that moves money is in doubt it notes the wish, and evidence decides. Errors:
 // orders.ErrNotFound, ErrNotPayable, ErrKeyReused, ErrUnavailable.
 func (r *Router) Cancel(ctx context.Context, cmd orders.CancelCommand, answers orders.Answers) (orders.Answer, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeDeadline)
-	defer cancel()
-	fingerprint, err := cmd.Fingerprint()
-	if err != nil {
-		return orders.Answer{}, err
-	}
-	return r.once(ctx, cmd.Key, fingerprint, func() (answer orders.Answer, err error) {
+	return r.once(ctx, cmd.Key, &cmd, func(ctx context.Context, key orders.NewKey) (answer orders.Answer, err error) {
 		o, err := r.d.Store.Cancel(ctx, orders.Cancellation{
-			Order: cmd.Order, Now: r.d.Now(), Key: &orders.NewKey{Ref: cmd.Key, Fingerprint: fingerprint}, Answer: answered(&answer, answers.Cancelled),
+			Order: cmd.Order, Now: r.d.Now(), Key: &key, Answer: answered(&answer, answers.Cancelled),
 		})
 		if err != nil {
 			return orders.Answer{}, err
@@ -66,9 +55,15 @@ func (r *Router) cancelled(o *orders.Order) {
 	r.d.Wake()
 }
 
-// once runs a request under its key, unless its answer is stored. The key of a request that died without an answer does
-// not keep the next from being made.
-func (r *Router) once(ctx context.Context, key orders.KeyRef, fingerprint [32]byte, fresh func() (orders.Answer, error)) (orders.Answer, error) {
+// once runs a request under its key, unless its answer is stored: to its end, though the client may have hung up. The key
+// of a request that died without an answer does not keep the next from being made.
+func (r *Router) once(ctx context.Context, key orders.KeyRef, cmd interface{ Fingerprint() ([32]byte, error) }, fresh func(context.Context, orders.NewKey) (orders.Answer, error)) (orders.Answer, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeDeadline)
+	defer cancel()
+	fingerprint, err := cmd.Fingerprint()
+	if err != nil {
+		return orders.Answer{}, err
+	}
 	for range 2 {
 		row, err := r.d.Store.LookKey(ctx, key)
 		if err == nil {
@@ -78,7 +73,7 @@ func (r *Router) once(ctx context.Context, key orders.KeyRef, fingerprint [32]by
 		} else if !errors.Is(err, orders.ErrNotFound) {
 			return orders.Answer{}, err
 		}
-		answer, err := fresh()
+		answer, err := fresh(ctx, orders.NewKey{Ref: key, Fingerprint: fingerprint})
 		if !errors.Is(err, orders.ErrKeyTaken) { // the same request won the race
 			return answer, err
 		}

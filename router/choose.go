@@ -39,13 +39,9 @@ func (r *Router) candidates(w *world, merchant string) []policy.Candidate {
 	for i, a := range w.display {
 		d := a.Provider.Describe()
 		_, payee := w.merchants[merchant].Payees[a.Name]
-		var methods []string
-		for _, m := range d.Methods {
-			methods = append(methods, m.Code)
-		}
 		list[i] = policy.Candidate{
 			Account: a.Name, Provider: d.Name, Payee: payee || merchant == "", Currency: d.Currency, Min: d.Min, Max: d.Max,
-			Methods: methods, PageLife: d.PageLife, Health: r.health(a.Name, d),
+			Methods: methodCodes(d), PageLife: d.PageLife, Health: r.health(a.Name, d),
 		}
 	}
 	return list
@@ -111,14 +107,19 @@ func closest(d policy.Decision) (best policy.Considered, ok bool) {
 
 // offered are the methods to offer at a provider: the wished ones, or where it does not have them all, all of its own.
 func offered(d providers.Descriptor, wished []string) []string {
-	var all []string
-	for _, m := range d.Methods {
-		all = append(all, m.Code)
-	}
+	all := methodCodes(d)
 	if len(wished) == 0 || slices.ContainsFunc(wished, func(m string) bool { return !slices.Contains(all, m) }) {
 		return all
 	}
 	return wished
+}
+
+func methodCodes(d providers.Descriptor) []string {
+	var codes []string
+	for _, m := range d.Methods {
+		codes = append(codes, m.Code)
+	}
+	return codes
 }
 
 // Providers is the directory in the order of display. merchant and amount narrow what counts as available; empty and nil

@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -153,8 +152,10 @@ func (r *Router) Conditions() []Condition {
 func (r *Router) Timeline(ctx context.Context, no orders.OrderNo) ([]orders.TimelineRow, error) {
 	rows, err := r.d.Store.Timeline(ctx, no)
 	for i := range rows {
-		var receipt policy.Receipt
-		if rows[i].What == "routing" && json.Unmarshal([]byte(rows[i].Detail), &receipt) == nil {
+		if rows[i].What != "routing" {
+			continue
+		}
+		if receipt, err := policy.ParseReceipt([]byte(rows[i].Detail)); err == nil { // else it is shown as it stands
 			rows[i].Detail = receipt.String()
 		}
 	}

@@ -67,11 +67,7 @@ func TestRefundDoneAfterAll(t *testing.T) {
 	if _, err := w.refunding(&o, 15, ""); err != nil {
 		t.Fatal(err)
 	}
-	w.form.query = func(_ int, ref providers.AttemptRef) (providers.Snapshot, error) {
-		s := paidSnapshot(ref.Amount)
-		s.RefundsComplete = true
-		return s, nil
-	}
+	w.form.query = listsRefunds(nil)
 	w.form.refund = func(n int, req providers.RefundRequest) (providers.RefundResult, error) {
 		if n == 1 {
 			for range 10 {
@@ -254,11 +250,7 @@ func TestRefundTakenIsNotFailed(t *testing.T) {
 	if _, err := w.refunding(&o, 15, ""); err != nil {
 		t.Fatal(err)
 	}
-	w.form.query = func(_ int, ref providers.AttemptRef) (providers.Snapshot, error) {
-		s := paidSnapshot(ref.Amount)
-		s.RefundsComplete = true
-		return s, nil
-	}
+	w.form.query = listsRefunds(nil)
 	w.form.refund = func(n int, req providers.RefundRequest) (providers.RefundResult, error) {
 		return providers.RefundResult{ProviderRefundNo: "P" + req.RefundID, State: providers.RefundPending}, nil
 	}

@@ -143,6 +143,18 @@ func paidSnapshot(a money.Amount) providers.Snapshot {
 	return providers.Snapshot{State: providers.Paid, Amount: &a, ProviderTradeNo: "trade-1", Method: "credit_card", PaidAt: morning}
 }
 
+// listsRefunds answers queries as paid, with the complete list of refunds; nil: there are none.
+func listsRefunds(list func(providers.AttemptRef) []providers.RefundFact) func(int, providers.AttemptRef) (providers.Snapshot, error) {
+	return func(_ int, ref providers.AttemptRef) (providers.Snapshot, error) {
+		s := paidSnapshot(ref.Amount)
+		s.RefundsComplete = true
+		if list != nil {
+			s.Refunds = list(ref)
+		}
+		return s, nil
+	}
+}
+
 // meter remembers what was counted.
 type meter struct {
 	mu    sync.Mutex

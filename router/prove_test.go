@@ -119,14 +119,12 @@ func TestRefundsWithoutAnswers(t *testing.T) {
 		}
 		return providers.RefundResult{}, kindError(providers.OutcomeUnknown)
 	}
-	w.form.query = func(_ int, ref providers.AttemptRef) (providers.Snapshot, error) {
-		s := paidSnapshot(ref.Amount)
-		s.RefundsComplete = true
+	w.form.query = listsRefunds(func(ref providers.AttemptRef) (list []providers.RefundFact) {
 		if f, ok := done[ref.AttemptNo]; ok {
-			s.Refunds = []providers.RefundFact{f}
+			list = append(list, f)
 		}
-		return s, nil
-	}
+		return list
+	})
 	var list []orders.Order
 	for range n {
 		o := w.paidOrder()

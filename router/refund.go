@@ -23,16 +23,10 @@ const (
 // Errors: orders.ErrNotFound, ErrNotRefundable, ErrRefundUndecided, ErrRefundExceeds, ErrKeyReused, ErrUnavailable,
 // *orders.FieldError for an unknown surplus, *orders.RefusedError by a rule of the provider's.
 func (r *Router) Refund(ctx context.Context, cmd orders.RefundCommand, answers orders.Answers) (orders.Answer, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeDeadline)
-	defer cancel()
-	fingerprint, err := cmd.Fingerprint()
-	if err != nil {
-		return orders.Answer{}, err
-	}
-	return r.once(ctx, cmd.Key, fingerprint, func() (answer orders.Answer, err error) {
+	return r.once(ctx, cmd.Key, &cmd, func(ctx context.Context, key orders.NewKey) (answer orders.Answer, err error) {
 		w, now := r.world(), r.d.Now()
 		o, err := r.d.Store.AskRefund(ctx, orders.RefundRequest{
-			Order: cmd.Order, Now: now, Key: orders.NewKey{Ref: cmd.Key, Fingerprint: fingerprint},
+			Order: cmd.Order, Now: now, Key: key,
 			Ask: func(o *orders.Order) (orders.RefundAsk, error) { return refundAsk(w, o, &cmd, now) },
 			Answer: func(o *orders.Order, refund *orders.Refund) (int, []byte, error) {
 				status, body, err := answers.Refunding(o, refund)
@@ -53,10 +47,11 @@ func (r *Router) Refund(ctx context.Context, cmd orders.RefundCommand, answers o
 func refundAsk(w *world, o *orders.Order, cmd *orders.RefundCommand, now time.Time) (orders.RefundAsk, error) {
 	ask := orders.RefundAsk{Amount: cmd.Amount, Reason: cmd.Reason}
 	if cmd.SurplusID != "" {
-		var ok bool
-		if ask.Attempt, ask.BillNo, ok = orders.SurplusRef(cmd.SurplusID); !ok || !hasSurplus(o, cmd.SurplusID) {
+		s := o.SurplusByID(cmd.SurplusID)
+		if s == nil {
 			return ask, &orders.FieldError{Field: "/surplus_id", Code: "unknown", Detail: "the order has no such surplus"}
 		}
+		ask.Attempt, ask.BillNo = s.Attempt, s.BillNo
 	} else {
 		paying := o.Paying()
 		if paying == nil {
@@ -77,15 +72,6 @@ func refundAsk(w *world, o *orders.Order, cmd *orders.RefundCommand, now time.Ti
 		return ask, refused
 	}
 	return ask, nil
-}
-
-func hasSurplus(o *orders.Order, id string) bool {
-	for _, s := range o.Surplus {
-		if s.ID() == id {
-			return true
-		}
-	}
-	return false
 }
 
 // refundRule is the rule of the provider's that forbids to pay an amount back now, and from when it may be; empty: none

@@ -340,14 +340,12 @@ func TestRefundAfterCrash(t *testing.T) {
 		w.dies(w.refundStep)
 		w.restart()
 		w.form.refund = nil
-		w.form.query = func(_ int, ref providers.AttemptRef) (providers.Snapshot, error) {
-			s := paidSnapshot(ref.Amount)
-			s.RefundsComplete = true
+		w.form.query = listsRefunds(func(ref providers.AttemptRef) (list []providers.RefundFact) {
 			if sent {
-				s.Refunds = []providers.RefundFact{{RefundID: ref.AttemptNo + "R01", ProviderRefundNo: "N", Amount: twd(10), State: providers.RefundDone}}
+				list = append(list, providers.RefundFact{RefundID: ref.AttemptNo + "R01", ProviderRefundNo: "N", Amount: twd(10), State: providers.RefundDone})
 			}
-			return s, nil
-		}
+			return list
+		})
 		w.refundStep()
 		w.wantRefunds(o.No, "paid 10:undecided doubt")
 		for range 20 {

@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"pay.taipei/gateway/orders"
@@ -94,8 +93,11 @@ func (q *asking) handOver(ctx context.Context) error {
 
 // planEnd is until when we go on asking by ourselves.
 func (q *asking) planEnd() time.Time {
-	begun := q.deadline()
-	for _, at := range []time.Time{q.refundSent(), q.UnprovenAt, q.Since} {
+	begun, since := q.deadline(), []time.Time{q.UnprovenAt, q.Since}
+	if sent := q.refundCall(); sent != nil {
+		since = append(since, sent.SentAt)
+	}
+	for _, at := range since {
 		if at.After(begun) {
 			begun = at
 		}
@@ -145,22 +147,17 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 // settled says whether a refund that the provider does not list now was not carried out. One that the provider has said it
 // took is never: its list may lag by days, and at the end of the plan a person decides.
 func (q *asking) settled(now time.Time) bool {
-	r, sent := q.Order.UndecidedRefund(q.Attempt), q.refundSent()
-	taken := slices.ContainsFunc(q.Order.Calls, func(c orders.Call) bool {
-		return r != nil && c.Attempt == r.Attempt && c.Op == orders.OpRefund && c.Ordinal == r.Ordinal && c.Outcome == orders.OutcomeDone
-	})
-	return !taken && !sent.IsZero() && now.Sub(sent) >= refundLife+q.account.Provider.Describe().Patience.Grace
+	sent := q.refundCall()
+	return sent != nil && sent.Outcome != orders.OutcomeDone && now.Sub(sent.SentAt) >= refundLife+q.account.Provider.Describe().Patience.Grace
 }
 
-// refundSent is when the undecided refund was sent; the zero time: there is none.
-func (q *asking) refundSent() time.Time {
+// refundCall is the call of the undecided refund, or nil: there is none, or it was not sent.
+func (q *asking) refundCall() *orders.Call {
 	r := q.Order.UndecidedRefund(q.Attempt)
-	for _, c := range q.Order.Calls {
-		if r != nil && c.Attempt == r.Attempt && c.Op == orders.OpRefund && c.Ordinal == r.Ordinal {
-			return c.SentAt
-		}
+	if r == nil {
+		return nil
 	}
-	return time.Time{}
+	return q.Order.RefundCall(r)
 }
 
 // proven is what the answer to a query proves, or when to ask again because it proves nothing.

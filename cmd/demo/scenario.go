@@ -290,20 +290,16 @@ func (p *player) order(ctx context.Context, at string) error {
 
 // placeByAPI orders the two bills as the core does.
 func (p *player) placeByAPI(ctx context.Context) error {
-	body, err := json.Marshal(map[string]any{
-		"client_reference": fmt.Sprintf("demo-%d", time.Now().UnixNano()), "merchant": "pma", "payer": map[string]string{"member_id": "1361049"},
-		"provider": "bravobank", "amount": map[string]string{"value": "40", "currency": "TWD"}, "settlement": "immediate",
-		"lines": []map[string]any{
-			{"bill_no": bill1, "name": "停車費", "quantity": 1, "unit_price": "20", "subtotal": "20"},
-			{"bill_no": bill2, "name": "停車費", "quantity": 1, "unit_price": "20", "subtotal": "20"},
-		},
-		"return_url": "http://" + p.addresses.core + "/result", "expires_in": p.life,
-	})
-	if err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
+	body := fmt.Sprintf(`{
+		"client_reference": "demo-%d", "merchant": "pma", "payer": {"member_id": "1361049"}, "provider": "bravobank",
+		"amount": {"value": "40", "currency": "TWD"}, "settlement": "immediate",
+		"lines": [
+			{"bill_no": %q, "name": "停車費", "quantity": 1, "unit_price": "20", "subtotal": "20"},
+			{"bill_no": %q, "name": "停車費", "quantity": 1, "unit_price": "20", "subtotal": "20"}
+		],
+		"return_url": "http://%s/result", "expires_in": %q}`, time.Now().UnixNano(), bill1, bill2, p.addresses.core, p.life)
 	var o apiOrder
-	if err := p.post(ctx, "/v1/orders", string(body), http.StatusCreated, &o); err != nil {
+	if err := p.post(ctx, "/v1/orders", body, http.StatusCreated, &o); err != nil {
 		return err
 	}
 	p.orderNo, p.checkout, p.expires = o.OrderNo, o.CheckoutURL, o.ExpiresAt

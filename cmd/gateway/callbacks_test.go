@@ -832,22 +832,7 @@ func (b *desk) evidence(t *testing.T, no string) []string {
 // counted checks one of the gateway's figures.
 func (b *desk) counted(t *testing.T, name string, want int) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.ops+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, after, found := strings.Cut("\n"+string(text), "\ngateway_"+name+" ")
-	value, _, _ := strings.Cut(after, "\n")
-	if !found || value != strconv.Itoa(want) {
+	if value := b.figure(t, "gateway_"+name); value != strconv.Itoa(want) {
 		t.Errorf("gateway_%s is %q, want %d", name, value, want)
 	}
 }

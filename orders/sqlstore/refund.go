@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"pay.taipei/gateway/orders"
@@ -116,7 +115,9 @@ func (u unit) finishRefund(f orders.RefundFinish) (orders.Applied, error) {
 		return done, err
 	}
 	fate := orders.Fate{Book: b, Verdict: orders.VerdictNoChange}
-	switch known := refundCall(&b.Order, call); known.Outcome { // what was known before is not taken back
+	// finishCall has found it. What was known before is not taken back.
+	known := b.Order.RefundCall(&orders.Refund{Attempt: f.Attempt, Ordinal: f.Ordinal})
+	switch known.Outcome {
 	case orders.OutcomeDone:
 		fate = orders.EndRefund(b, f.Attempt, f.Ordinal, f.State, f.No, f.Why, f.Now)
 	case orders.OutcomeRefused, orders.OutcomeNotSent:
@@ -134,21 +135,13 @@ func (u unit) finishRefund(f orders.RefundFinish) (orders.Applied, error) {
 	if done.Order.UndecidedRefund(f.Attempt) == nil || f.QueryAt.IsZero() {
 		return done, nil
 	}
-	return done, u.askAbout(refundCall(&b.Order, call), f.QueryAt)
-}
-
-// refundCall is the call as the order knows it.
-func refundCall(o *orders.Order, c orders.Call) orders.Call {
-	i := slices.IndexFunc(o.Calls, func(k orders.Call) bool {
-		return k.Attempt == c.Attempt && k.Op == c.Op && k.Ordinal == c.Ordinal
-	})
-	return o.Calls[i] // finishCall has found it
+	return done, u.askAbout(known, f.QueryAt)
 }
 
 const sqlMoveQuery = `UPDATE attempts SET query_ms = $3 WHERE attempt_no = $1 AND NOT query_claimed AND query_ms = $2`
 
 // askAbout makes the query due that asks about a refund's call, in place of the one of a sender that tells nothing.
-func (u unit) askAbout(c orders.Call, at time.Time) error {
+func (u unit) askAbout(c *orders.Call, at time.Time) error {
 	n, err := u.exec(sqlMoveQuery, c.Attempt, c.SentAt.Add(refundAnswer).UnixMilli(), at.UnixMilli())
 	if err != nil || n > 0 {
 		return err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"pay.taipei/gateway/configs"
@@ -48,10 +49,10 @@ type Control struct {
 
 // Accounts tells how every account is.
 func (a *App) Accounts(ctx context.Context) ([]Account, error) {
-	list := []Account{}
+	list, states := []Account{}, a.gates.set.States()
 	for _, c := range a.router.Conditions() {
 		account := Account{Name: c.Account, Provider: c.Provider, Maintenance: c.Maintenance, QuietUntil: c.QuietUntil}
-		for _, s := range a.gates.set.States() {
+		for _, s := range states {
 			if s.Account == c.Account {
 				account.Operations = append(account.Operations, Breaker{s.Op, s.Phase.String(), string(s.Why), s.Until, s.Faults, s.Calls})
 			}
@@ -76,7 +77,7 @@ func (a *App) Accounts(ctx context.Context) ([]Account, error) {
 // concerns says whether a control is about an account; a window of a merchant is about all.
 func concerns(c *orders.Control, a *Account) bool {
 	if c.Kind != orders.ControlWindow {
-		return c.Name == a.Name || len(c.Name) > len(a.Name) && c.Name[:len(a.Name)+1] == a.Name+"/"
+		return c.Name == a.Name || strings.HasPrefix(c.Name, a.Name+"/")
 	}
 	w, err := policy.ParseWindow([]byte(c.Spec))
 	if err != nil {

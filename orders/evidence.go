@@ -51,11 +51,11 @@ type Evidence struct {
 	Purpose    Purpose
 	Account    string // at which it arrived or was asked
 	AttemptNo  AttemptNo
-	Nonce      string // of the delivery, unique per account; empty where there is none
-	Fact       *Fact  // nil: a hint, which carries no state and no amount
-	NeedsQuery bool   // a paid fact that may not stand alone
-	Ask        bool   // the provider is to be asked, whatever the fact makes of the attempt
-	Settled    bool   // asked so long after the attempt's last refund was sent that one the provider does not list will not come any more
+	Nonce      string    // of the delivery, unique per account; empty where there is none
+	Fact       *Fact     // nil: a hint, which carries no state and no amount
+	NeedsQuery bool      // a paid fact that may not stand alone
+	Ask        bool      // the provider is to be asked, whatever the fact makes of the attempt
+	Settled    time.Time // when the undecided refund was sent, if asked so long after it that it is not on its way any more; zero: not so long
 	ReceivedAt time.Time
 	Raw        Raw
 }
@@ -104,9 +104,13 @@ func (e *Evidence) Digest() [sha256.Size]byte {
 		if !f.PaidAt.IsZero() {
 			put(f.PaidAt.UTC().Format(time.RFC3339))
 		}
-		if len(f.Refunds) > 0 || f.RefundsComplete || e.Settled {
+		settled := "false"
+		if !e.Settled.IsZero() {
+			settled = e.Settled.UTC().Format(time.RFC3339Nano)
+		}
+		if len(f.Refunds) > 0 || f.RefundsComplete || !e.Settled.IsZero() {
 			h.Write([]byte{255, 255, 255, 255, 255, 255, 255, 255}) // no text is that long: what follows is no name of a reference
-			put(strconv.Itoa(len(f.Refunds)), strconv.FormatBool(f.RefundsComplete), strconv.FormatBool(e.Settled))
+			put(strconv.Itoa(len(f.Refunds)), strconv.FormatBool(f.RefundsComplete), settled)
 			for _, r := range f.Refunds {
 				put(r.ID, r.ProviderRefundNo, r.Amount.String(), string(r.State))
 			}

@@ -68,11 +68,11 @@ var meaning = map[string]func(*orders.Evidence){
 	"Fact.Method":          func(e *orders.Evidence) { e.Fact.Method = "credit_card" },
 	"Fact.PaidAt":          func(e *orders.Evidence) { e.Fact.PaidAt = e.Fact.PaidAt.Add(time.Second) },
 	"Fact.ProviderTradeNo": func(e *orders.Evidence) { e.Fact.ProviderTradeNo = "T2" },
-	"Settled":              func(e *orders.Evidence) { e.Settled = true },
+	"Settled":              func(e *orders.Evidence) { e.Settled = tooLate },
 	"Fact.Refunds": func(e *orders.Evidence) {
 		e.Fact.Refunds = []orders.RefundFact{{ID: "1", ProviderRefundNo: "2", Amount: twd(3), State: orders.RefundDone}}
 	},
-	"Fact.Refunds, none":   func(e *orders.Evidence) { e.Fact.RefundsComplete, e.Settled = true, true },
+	"Fact.Refunds, none":   func(e *orders.Evidence) { e.Fact.RefundsComplete, e.Settled = true, tooLate },
 	"Fact.RefundsComplete": func(e *orders.Evidence) { e.Fact.RefundsComplete = true },
 	"Fact.Refs":            func(e *orders.Evidence) { e.Fact.Refs = map[string]string{"transactionId": "1"} },
 }
@@ -155,7 +155,9 @@ func drawEvidence(t *rapid.T, name string) orders.Evidence {
 			Method: short.Draw(t, name+"method"), ProviderTradeNo: short.Draw(t, name+"trade"),
 			Refs: rapid.MapOfN(short, short, 0, 2).Draw(t, name+"refs"), RefundsComplete: rapid.Bool().Draw(t, name+"complete"),
 		}
-		e.Settled = rapid.Bool().Draw(t, name+"settled")
+		if rapid.Bool().Draw(t, name+"settled") {
+			e.Settled = tooLate
+		}
 		for range rapid.IntRange(0, 2).Draw(t, name+"refunds") {
 			e.Fact.Refunds = append(e.Fact.Refunds, orders.RefundFact{
 				ID: short.Draw(t, name+"refund"), ProviderRefundNo: short.Draw(t, name+"number"), Amount: twd(int64(rapid.IntRange(0, 1).Draw(t, name+"amount"))),

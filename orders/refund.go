@@ -218,10 +218,10 @@ func (f *Fate) mismatch(attempt AttemptNo, detail string, at time.Time) {
 	}
 }
 
-// RefundCall is the call of a refund, or nil: it was not sent.
+// RefundCall is the call of a refund, or nil: it was not sent, or that is proven of its last send.
 func (o *Order) RefundCall(r *Refund) *Call {
 	for i := range o.Calls {
-		if c := &o.Calls[i]; c.Op == OpRefund && c.Attempt == r.Attempt && c.Ordinal == r.Ordinal {
+		if c := &o.Calls[i]; c.Op == OpRefund && c.Attempt == r.Attempt && c.Ordinal == r.Ordinal && c.Outcome != OutcomeNotSent {
 			return c
 		}
 	}
@@ -241,7 +241,8 @@ func (f *Fact) refunded() (units int64) {
 
 // decide tells from what a provider says of its refunds what became of an undecided one: by our own number, else by the
 // change of the total. One that is missing has failed only if it cannot be still on its way, and only by the answer to a
-// question about this one: another question may have been asked before it was sent.
+// question about this send: another question may have been asked before it. One that the provider has said it took is never
+// failed by its absence: the list may lag by days.
 func (f *Fate) decide(r *Refund, e *Evidence) {
 	numbered, working := false, false
 	for _, fact := range e.Fact.Refunds {
@@ -266,11 +267,12 @@ func (f *Fate) decide(r *Refund, e *Evidence) {
 			before += done.Amount.Units()
 		}
 	}
-	about := e.Purpose == PurposeRefund(r) || e.Purpose == PurposeDoubt(f.Book.Order.RefundCall(r))
+	call := f.Book.Order.RefundCall(r)
+	gone := call.Outcome != OutcomeDone && call.SentAt.Equal(e.Settled) && (e.Purpose == PurposeRefund(r) || e.Purpose == PurposeDoubt(call))
 	switch told := e.Fact.refunded(); {
 	case !numbered && told == before+r.Amount.Units():
 		f.refunded(r, RefundDone, "", "", e.ReceivedAt)
-	case e.Settled && about && !working && told >= before && (numbered || told == before):
+	case gone && !working && told >= before && (numbered || told == before):
 		f.refunded(r, RefundFailed, "", "not_carried_out", e.ReceivedAt)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pay.taipei/gateway/money"
 	"pay.taipei/gateway/orders"
@@ -172,7 +173,10 @@ func TestNewRefund(t *testing.T) {
 // told is what the provider says of its refunds when it is asked about one of them.
 func told(asked orders.Refund, settled, complete bool, refunds ...orders.RefundFact) orders.Evidence {
 	e := said(orderNo, 1, paid, tooLate)
-	e.AttemptNo, e.Source, e.Purpose, e.Settled = asked.Attempt, orders.SourceQuery, orders.PurposeRefund(&asked), settled
+	e.AttemptNo, e.Source, e.Purpose = asked.Attempt, orders.SourceQuery, orders.PurposeRefund(&asked)
+	if settled {
+		e.Settled = asked.AskedAt // when it was sent
+	}
 	e.Fact.ProviderTradeNo = ""
 	e.Fact.Refunds, e.Fact.RefundsComplete = refunds, complete
 	return e
@@ -199,6 +203,9 @@ func TestRefundsAreDecidedByEvidence(t *testing.T) {
 	after := with(with(paidBook(1), decided(first, done)), second)
 	unsent := deepCopy(plain)
 	unsent.Order.Calls = nil
+	taken, notSent := deepCopy(plain), deepCopy(plain)
+	taken.Order.Calls[0].Outcome, notSent.Order.Calls[0].Outcome = orders.OutcomeDone, orders.OutcomeNotSent
+	since := func(e orders.Evidence, sent time.Time) orders.Evidence { e.Settled = sent; return e }
 	about := func(e orders.Evidence, p orders.Purpose) orders.Evidence { e.Purpose = p; return e }
 	for _, c := range []struct {
 		name  string
@@ -219,6 +226,9 @@ func TestRefundsAreDecidedByEvidence(t *testing.T) {
 		{"an incomplete list without it", plain, first, told(first, true, false, unnumbered(10, done)), undecided, "", ""},
 		{"missing, but it may be on its way", plain, first, told(first, false, true), undecided, "", ""},
 		{"missing, and nothing is on its way any more", plain, first, told(first, true, true), not, "not_carried_out", ""},
+		{"missing in the answer about a send before", plain, first, since(told(first, true, true), first.AskedAt.Add(-time.Second)), undecided, "", ""},
+		{"missing, but the provider has said that it took it", taken, first, told(first, true, true), undecided, "", ""},
+		{"missing, but its last send was proven not to have been one", notSent, first, told(first, true, true), undecided, "", ""},
 		{"missing in the answer to another question", plain, first, about(told(first, true, true), orders.PurposeAfterDeadline), undecided, "", ""},
 		{"missing in the answer about its doubt", plain, first, about(told(first, true, true), orders.PurposeDoubt(&plain.Order.Calls[0])), not, "not_carried_out", ""},
 		{"missing beside a numbered one", after, second, told(second, true, true, listed(first, 10, done)), not, "not_carried_out", ""},

@@ -207,11 +207,10 @@ type Refunder interface {
 	// AskRefund commits a refund that NewRefund allows, due at once, with the answer under its key. make sees the locked
 	// order. Errors: those of NewRefund and of Ask, ErrKeyTaken, ErrNotFound.
 	AskRefund(ctx context.Context, r RefundRequest) (Order, error)
-	// ClaimRefund commits that the refund of an account that is due first is about to be sent: its call row. It is never
-	// handed out again. ErrNothing when none is due.
-	ClaimRefund(ctx context.Context, account string, now time.Time) (Order, Refund, error)
-	// FinishRefund commits the answer to a claimed refund, by the rule of EndRefund. queryAt is when the provider is asked
-	// about one that stays undecided.
+	// ClaimRefund commits that the refund of an account that is due first is about to be sent: its call row. It is handed
+	// out again only when FinishRefund says that it was not sent. ErrNothing when none is due.
+	ClaimRefund(ctx context.Context, account string, now time.Time) (RefundWork, error)
+	// FinishRefund commits the answer to a claimed refund, by the rule of EndRefund.
 	FinishRefund(ctx context.Context, f RefundFinish) (Applied, error)
 	// NextRefund is when the next refund of an account is due to be sent; the zero time: none.
 	NextRefund(ctx context.Context, account string) (time.Time, error)
@@ -226,7 +225,16 @@ type RefundRequest struct {
 	Answer func(*Order, *Refund) (status int, body []byte, err error)
 }
 
-// RefundFinish is the answer to the one send of a refund.
+// RefundWork is a refund that is to be sent, or is on its way.
+type RefundWork struct {
+	Order  Order
+	Refund Refund
+	Sent   int       // how often before, each time proven not to have arrived
+	Last   string    // what came of the send before
+	Due    time.Time // while it waits
+}
+
+// RefundFinish is the answer to one send of a refund.
 type RefundFinish struct {
 	Attempt AttemptNo
 	Ordinal int
@@ -235,7 +243,8 @@ type RefundFinish struct {
 	No      string      // the provider's
 	Why     string
 	Now     time.Time
-	QueryAt time.Time
+	QueryAt time.Time // when the provider is asked about one that stays undecided
+	SendAt  time.Time // with OutcomeNotSent: when it is sent again; zero: it has failed
 }
 
 // Applied tells what Apply did.
@@ -269,6 +278,8 @@ type Reader interface {
 	OrderByPayToken(ctx context.Context, token string) (OrderNo, error)
 	AttemptByToken(ctx context.Context, token string) (AttemptNo, error)
 	Timeline(ctx context.Context, no OrderNo) ([]TimelineRow, error)
+	// Waiting is what of an order is tried again by itself, now or later. It claims nothing.
+	Waiting(ctx context.Context, no OrderNo) (Waiting, error)
 	// Feed is a client's events after a sequence number, at most limit.
 	Feed(ctx context.Context, clientID string, after int64, limit int) ([]FeedEvent, error)
 	// Cases are open cases, the oldest first, at most limit.
@@ -289,10 +300,16 @@ type CaseRow struct {
 	Case    Case
 }
 
-// TimelineRow is one thing that happened to an order.
+// Waiting is the work on an order that waits for its time.
+type Waiting struct {
+	Queries []QueryWork
+	Refunds []RefundWork
+}
+
+// TimelineRow is one thing that happened to an order, or will.
 type TimelineRow struct {
 	At        time.Time
-	What      string // an event's type, or routing, evidence, call, refund, cancel, case, delivery
+	What      string // an event's type, or routing, evidence, call, refund, cancel, case, delivery; waiting for what is tried at At
 	AttemptNo AttemptNo
 	Detail    string // for people, no secrets
 	Evidence  string // id of the evidence row; empty where there is none
@@ -375,6 +392,10 @@ type QueryWork struct {
 	Urgent bool
 	// NotBefore is set by who asked, when the provider wants to be left alone: no evidence makes a query due before it.
 	NotBefore time.Time
+	// Last is what came of the query before; it is set by who asked.
+	Last string
+	// Due is when the query is due while it waits; zero: it was handed out.
+	Due time.Time
 }
 
 // Controller is the part of the Store that keeps what operators and providers impose on accounts: data beside the orders.

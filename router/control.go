@@ -148,20 +148,6 @@ func (r *Router) Conditions() []Condition {
 	return list
 }
 
-// Timeline is what happened to an order, with the receipts of its attempts in words.
-func (r *Router) Timeline(ctx context.Context, no orders.OrderNo) ([]orders.TimelineRow, error) {
-	rows, err := r.d.Store.Timeline(ctx, no)
-	for i := range rows {
-		if rows[i].What != "routing" {
-			continue
-		}
-		if receipt, err := policy.ParseReceipt([]byte(rows[i].Detail)); err == nil { // else it is shown as it stands
-			rows[i].Detail = receipt.String()
-		}
-	}
-	return rows, err
-}
-
 // CheckWindow refuses a window that names nothing configured, is wrong in itself, or overlaps another one of the same subject.
 func (r *Router) CheckWindow(w *policy.Window) error {
 	world := r.world()

@@ -17,6 +17,7 @@ const (
 	refundDeadline = 45 * time.Second
 	refundLife     = 2 * time.Minute
 	sendWithin     = 30 * time.Second // after its claim; with its deadline less than refundLife
+	refundPlan     = 24 * time.Hour   // for how long one is sent again that was not sent
 )
 
 // Refund asks to pay back. The refund is committed and then sent by RefundStep, once; the answer does not wait for it.
@@ -196,7 +197,8 @@ func refundAction(w *world, o *orders.Order, a *orders.Attempt, billNo string, n
 }
 
 // RefundStep sends one refund of an account: its call row is committed first, it is sent once, and what its answer does not
-// tell is for queries to find out. While the account cannot be called the refund waits.
+// tell is for queries to find out. While the account cannot be called the refund waits; only one that is proven not to have
+// been sent is sent again.
 func (r *Router) RefundStep(ctx context.Context, name string) (time.Time, error) {
 	now := r.d.Now()
 	account, ok := r.world().accounts[name]
@@ -207,7 +209,7 @@ func (r *Router) RefundStep(ctx context.Context, name string) (time.Time, error)
 	if why, _ := r.d.Gates.Shut(name, string(providers.OpRefund)); why != "" || !r.quietUntil(name).IsZero() {
 		return now.Add(time.Second), nil
 	}
-	o, refund, err := r.d.Store.ClaimRefund(ctx, name, now)
+	w, err := r.d.Store.ClaimRefund(ctx, name, now)
 	if errors.Is(err, orders.ErrNothing) {
 		next, err := r.d.Store.NextRefund(ctx, name)
 		return idle(now, next, err)
@@ -215,37 +217,67 @@ func (r *Router) RefundStep(ctx context.Context, name string) (time.Time, error)
 	if err != nil {
 		return now.Add(time.Second), err
 	}
+	refund := &w.Refund
+	s := sending{account, refund}
 	if late := r.d.Now().Sub(now); late > sendWithin { // this process stood still: others may know by now that it was not sent
-		r.d.Log.Error("a refund was not sent in time, and is not sent", "refund", refund.ID(), "late", late)
-		_, err := r.d.Store.FinishRefund(ctx, orders.RefundFinish{
-			Attempt: refund.Attempt, Ordinal: refund.Ordinal, Outcome: orders.OutcomeNotSent, Why: "not_sent_in_time", Now: r.d.Now(),
-		})
-		return now, err
+		return now, r.sent(ctx, &w, s, orders.RefundFinish{Outcome: orders.OutcomeNotSent, Why: "not_sent_in_time"}, nil)
 	}
 	result, sendErr := call(ctx, r, name, providers.OpRefund, refundDeadline, func(ctx context.Context) (providers.RefundResult, error) {
 		return refunder.Refund(ctx, providers.RefundRequest{
-			Attempt: ref(&o, o.Attempt(refund.Attempt)), RefundID: refund.ID(), Amount: refund.Amount, Reason: refund.Reason,
+			Attempt: ref(&w.Order, w.Order.Attempt(refund.Attempt)), RefundID: refund.ID(), Amount: refund.Amount, Reason: refund.Reason,
 		})
 	})
-	d := account.Provider.Describe()
+	believed := account.Provider.Describe().AnswerAuth != providers.AnswerUnauthenticated
 	f := orders.RefundFinish{
-		Attempt: refund.Attempt, Ordinal: refund.Ordinal, State: refundState(result.State), No: result.ProviderRefundNo, Now: r.d.Now(),
-		Outcome: callOutcome(sendErr, d.AnswerAuth != providers.AnswerUnauthenticated), Why: refundWhy(result, sendErr),
+		State: refundState(result.State), No: result.ProviderRefundNo, Outcome: callOutcome(sendErr, believed), Why: refundWhy(result, sendErr),
 	}
-	f.QueryAt = f.Now.Add(max(d.Patience.Spacing, time.Second))
-	if f.Outcome == orders.OutcomeDone && d.AnswerAuth == providers.AnswerUnauthenticated {
+	if f.Outcome == orders.OutcomeDone && !believed {
 		f.Outcome = orders.OutcomeUnknown // anybody may have answered
 	}
+	return now, r.sent(ctx, &w, s, f, sendErr)
+}
+
+// sent commits what came of a claimed refund.
+func (r *Router) sent(ctx context.Context, w *orders.RefundWork, s sending, f orders.RefundFinish, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
+	f.Attempt, f.Ordinal, f.Now = s.refund.Attempt, s.refund.Ordinal, r.d.Now()
+	f.QueryAt = f.Now.Add(max(s.account.Provider.Describe().Patience.Spacing, time.Second))
+	log := r.d.Log.With("order_no", string(w.Order.No), "refund", s.refund.ID(), "outcome", string(f.Outcome), "why", f.Why)
+	if next := s.after(f.Now, w.Sent+1); f.Outcome == orders.OutcomeNotSent && f.Now.Before(s.end()) {
+		if e, ok := errors.AsType[*providers.Error](why); ok {
+			next = later(next, f.Now.Add(e.RetryAfter))
+		}
+		n, last := s.tries(w.Sent+1, next)
+		f.SendAt, log = next, log.With("try", n, "of", last, "next", next)
+	}
 	applied, err := r.d.Store.FinishRefund(ctx, f)
 	if err != nil {
-		return now.Add(time.Second), err
+		return err
 	}
-	r.tell(&orders.Evidence{Account: name}, &applied)
-	r.d.Log.Info("refund sent", "order_no", string(o.No), "refund", refund.ID(), "outcome", string(f.Outcome), "why", f.Why)
+	r.tell(&orders.Evidence{Account: s.account.Name}, &applied)
+	log.Info("refund call ended")
 	r.d.Wake()
-	return now, nil
+	return nil
+}
+
+// sending is a refund on its way to its account.
+type sending struct {
+	account Account
+	refund  *orders.Refund
+}
+
+// end is until when it is sent again while it is proven that it was not.
+func (s sending) end() time.Time { return s.refund.AskedAt.Add(refundPlan) }
+
+// after is when it is sent again after so many tries.
+func (s sending) after(at time.Time, tried int) time.Time {
+	return at.Add(spaced(s.account.Provider.Describe().Patience.Spacing, tried-1))
+}
+
+// tries is the number of the next try, made at some moment after so many, and of the last one.
+func (s sending) tries(sent int, at time.Time) (next, last int) {
+	return sent + 1, lastTry(sent+1, at, s.end(), s.after)
 }
 
 // refundWhy is why a refund failed: the provider's code, or the kind of the failure.

@@ -142,7 +142,6 @@ func TestRefundOutcomes(t *testing.T) {
 		"done":                     {providers.RefundDone, nil, "partially_refunded 10:done", nil, "", ""},
 		"refused":                  {0, &providers.Error{Kind: providers.Declined, Code: "closed"}, "paid 10:failed(closed)", nil, "", ""},
 		"failed":                   {providers.RefundFailed, nil, "paid 10:failed(refused_by_provider)", nil, "", ""},
-		"not sent":                 {0, kindError(providers.Unavailable), "paid 10:failed(unavailable)", nil, "", ""},
 		"at work, then done":       {providers.RefundPending, nil, "paid 10:undecided", listed(providers.RefundDone), "partially_refunded 10:done", "partially_refunded 10:done"},
 		"at work, then failed":     {providers.RefundPending, nil, "paid 10:undecided", listed(providers.RefundFailed), "paid 10:failed(refused_by_provider)", "paid 10:failed(refused_by_provider)"},
 		"unknown, then done":       {0, kindError(providers.OutcomeUnknown), "paid 10:undecided doubt", listed(providers.RefundDone), "partially_refunded 10:done", "partially_refunded 10:done"},

@@ -12,11 +12,9 @@ import (
 const (
 	// sweepLease outlives one query and one confirm with their commits, so that no second worker takes
 	// a claim whose holder is alive.
-	sweepLease    = 2 * time.Minute
-	orphanLife    = 7 * 24 * time.Hour
-	slowestAsking = 10 * time.Minute
-	idleLook      = time.Minute // a look at the clock even if nothing seems due
-	queryPlan     = 72 * time.Hour
+	sweepLease = 2 * time.Minute
+	orphanLife = 7 * 24 * time.Hour
+	idleLook   = time.Minute // a look at the clock even if nothing seems due
 )
 
 // QueryStep asks the provider of the attempt at an account that is due first what became of
@@ -72,8 +70,11 @@ func (q *asking) step(ctx context.Context) error {
 		}
 		next = time.Time{}
 	}
-	q.r.d.Log.Debug("asked", "order_no", string(q.Order.No), "attempt_no", string(q.Attempt), "account", q.account.Name,
-		"purpose", string(q.purpose()), "asked", q.Asked+1, "next", next)
+	if !next.IsZero() {
+		n := q.Asked + 2
+		q.r.d.Log.Info("waits for the provider to tell", "order_no", string(q.Order.No), "attempt_no", string(q.Attempt), "account", q.account.Name,
+			"for", string(q.purpose()), "try", n, "of", lastTry(n, next, q.planEnd(), q.after), "last", q.Last, "next", next)
+	}
 	q.Urgent = q.mustKnow()
 	return q.r.d.Store.FinishQuery(ctx, q.QueryWork, q.r.d.Now(), next)
 }
@@ -102,23 +103,27 @@ func (q *asking) planEnd() time.Time {
 			begun = at
 		}
 	}
-	return begun.Add(or(q.account.Provider.Describe().Patience.End, queryPlan))
+	return begun.Add(or(q.patience().End, queryPlan))
 }
 
 // ask makes one query, applies its answer, confirms what waits for it, and says when to ask
 // again; the zero time: never.
 func (q *asking) ask(ctx context.Context) (time.Time, error) {
-	a, d := q.Order.Attempt(q.Attempt), q.account.Provider.Describe()
+	a, d, asked := q.Order.Attempt(q.Attempt), q.account.Provider.Describe(), q.r.d.Now()
 	snapshot, err := call(ctx, q.r, q.account.Name, providers.OpQuery, queryLimit(d), func(ctx context.Context) (providers.Snapshot, error) {
 		return q.account.Provider.Query(ctx, ref(&q.Order, a))
 	})
 	now := q.r.d.Now()
 	e := orders.Evidence{
-		Source: orders.SourceQuery, Purpose: q.purpose(), Account: q.account.Name, AttemptNo: a.No, ReceivedAt: now, Settled: q.settled(now),
+		Source: orders.SourceQuery, Purpose: q.purpose(), Account: q.account.Name, AttemptNo: a.No, ReceivedAt: now, Settled: q.settled(asked),
 		Raw: orders.Raw{Line: "query " + string(q.purpose()), Body: snapshot.Raw},
 	}
 	var next time.Time
-	if e.Fact, next = q.proven(ctx, &snapshot, err); e.Fact == nil {
+	e.Fact, next = q.proven(ctx, &snapshot, err)
+	if q.Last = came(err); err == nil {
+		q.Last = attemptState(snapshot.State).String()
+	}
+	if e.Fact == nil {
 		return next, nil
 	}
 	applied, err := q.r.apply(ctx, e)
@@ -141,14 +146,15 @@ func (q *asking) ask(ctx context.Context) (time.Time, error) {
 	if q.over() && a.State.Ended() && !q.mustKnow() {
 		return time.Time{}, nil
 	}
-	return q.later(nil), nil
+	return q.after(q.r.d.Now(), q.Asked+1), nil
 }
 
-// settled says whether a refund that the provider does not list now was not carried out. One that the provider has said it
-// took is never: its list may lag by days, and at the end of the plan a person decides.
-func (q *asking) settled(now time.Time) bool {
-	sent := q.refundCall()
-	return sent != nil && sent.Outcome != orders.OutcomeDone && now.Sub(sent.SentAt) >= refundLife+q.account.Provider.Describe().Patience.Grace
+// settled is when the undecided refund was sent, if by the time of the question nothing of that was on its way any more.
+func (q *asking) settled(asked time.Time) time.Time {
+	if sent := q.refundCall(); sent != nil && asked.Sub(sent.SentAt) >= refundLife+q.patience().Grace {
+		return sent.SentAt
+	}
+	return time.Time{}
 }
 
 // refundCall is the call of the undecided refund, or nil: there is none, or it was not sent.
@@ -169,25 +175,25 @@ func (q *asking) proven(ctx context.Context, s *providers.Snapshot, err error) (
 		q.answered = true
 		return q.r.fact(q.account.Name, s, nil), time.Time{}
 	case err == nil:
-		return nil, q.later(nil)
+		return nil, q.after(q.r.d.Now(), q.Asked+1)
 	case ctx.Err() != nil: // we are stopping: the next process asks at once
 		return nil, q.r.d.Now()
 	case providers.KindOf(err) != providers.NotFound || !believed || q.mustKnow():
 		return nil, q.again(err)
 	case !q.over(): // the citizen has not arrived there yet
 		q.answered, q.clear = true, true
-		return nil, q.later(nil)
+		return nil, q.after(q.r.d.Now(), q.Asked+1)
 	case !d.Patience.NotFoundFinal:
 		return nil, q.again(err)
 	}
 	return &orders.Fact{State: orders.AttemptExpired}, time.Time{}
 }
 
-// later is when to ask again: ever more slowly, and at the deadline in any case. A provider that names no time for a first
-// query is asked at the deadline only, unless we must know.
-func (q *asking) later(err error) time.Time {
-	next, deadline := q.again(err), q.deadline()
-	if q.over() || q.mustKnow() || (q.account.Provider.Describe().Patience.FirstQuery > 0 && next.Before(deadline)) {
+// after is when to ask again, at some moment after so many tries that did not end it: ever more slowly, and at the deadline
+// in any case. A provider that names no time for a first query is asked at the deadline only, unless we must know.
+func (q *asking) after(at time.Time, tried int) time.Time {
+	next, deadline := at.Add(spaced(q.patience().Spacing, tried-1)), q.deadline()
+	if !at.Before(deadline) || q.mustKnow() || (q.patience().FirstQuery > 0 && next.Before(deadline)) {
 		return next
 	}
 	return deadline
@@ -227,21 +233,51 @@ func (q *asking) deadline() time.Time {
 	return end.Add(d.Patience.Grace)
 }
 
+func (q *asking) patience() providers.Patience { return q.account.Provider.Describe().Patience }
+
 func (q *asking) over() bool { return !q.r.d.Now().Before(q.deadline()) }
 
 // again is when to ask again about what we must know: ever more slowly, and no sooner than the provider allows.
 func (q *asking) again(err error) time.Time {
-	wait := max(q.account.Provider.Describe().Patience.Spacing, time.Second)
-	for range min(q.Asked, 10) {
-		wait *= 2
-	}
-	wait = min(wait, slowestAsking)
 	now := q.r.d.Now()
+	next := now.Add(spaced(q.patience().Spacing, q.Asked))
 	if e, ok := errors.AsType[*providers.Error](err); ok && e.RetryAfter > 0 {
 		q.NotBefore = now.Add(e.RetryAfter)
-		wait = max(wait, e.RetryAfter)
+		next = later(next, q.NotBefore)
 	}
-	return now.Add(wait)
+	return next
+}
+
+// slowestTry is between tries of something that must be known or done; queryPlan is for how long a provider is asked that
+// does not say.
+const (
+	slowestTry = 10 * time.Minute
+	queryPlan  = 72 * time.Hour
+)
+
+// spaced is how long to wait after so many repetitions: twice as long after each.
+func spaced(spacing time.Duration, repeated int) time.Duration {
+	return min(max(spacing, time.Second)<<min(repeated, 10), slowestTry)
+}
+
+// lastTry is the number of the try that is made at the end of a plan, when try n is made at some moment.
+func lastTry(n int, at, end time.Time, after func(at time.Time, tried int) time.Time) int {
+	for at.Before(end) {
+		at = after(at, n)
+		n++
+	}
+	return n
+}
+
+// came is what came of a call, for people: neither addresses nor foreign text but the provider's code. Empty: it was answered.
+func came(err error) string {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*providers.Error](err); ok && e.Code != "" {
+		return providers.KindOf(err).String() + " (" + e.Code + ")"
+	}
+	return providers.KindOf(err).String()
 }
 
 // confirm moves the money of an authorised attempt: claimed and committed first, sent

@@ -52,7 +52,7 @@ func (s *Store) FinishCall(ctx context.Context, c orders.Call) error {
 		if err != nil {
 			return b.Order, err
 		}
-		if err := u.finishCall(&b.Order, c); err != nil {
+		if _, err := u.finishCall(&b.Order, c); err != nil {
 			return b.Order, err
 		}
 		next := change{b, orders.CallEnded(b, c.Attempt, c.EndedAt)}
@@ -66,20 +66,20 @@ func (s *Store) FinishCall(ctx context.Context, c orders.Call) error {
 
 const sqlFinishCall = `UPDATE calls SET outcome = $4, ended_ms = $5 WHERE attempt_no = $1 AND op = $2 AND ordinal = $3`
 
-// finishCall writes a call's outcome, also into the locked order, unless a better one is known.
-func (u unit) finishCall(o *orders.Order, c orders.Call) error {
+// finishCall writes a call's outcome, also into the locked order, unless a better one is known, and returns what is known.
+func (u unit) finishCall(o *orders.Order, c orders.Call) (*orders.Call, error) {
 	for i := range o.Calls {
 		known := &o.Calls[i]
 		if known.Attempt != c.Attempt || known.Op != c.Op || known.Ordinal != c.Ordinal {
 			continue
 		}
 		if !decides(known.Outcome, c.Outcome) {
-			return nil
+			return known, nil
 		}
 		known.Outcome, known.EndedAt = c.Outcome, stored(c.EndedAt)
-		return u.exec1(sqlFinishCall, c.Attempt, c.Op, c.Ordinal, c.Outcome, millis(c.EndedAt))
+		return known, u.exec1(sqlFinishCall, c.Attempt, c.Op, c.Ordinal, c.Outcome, millis(c.EndedAt))
 	}
-	return fmt.Errorf("%w: call %s %d of attempt %s", orders.ErrNotFound, c.Op, c.Ordinal, c.Attempt)
+	return nil, fmt.Errorf("%w: call %s %d of attempt %s", orders.ErrNotFound, c.Op, c.Ordinal, c.Attempt)
 }
 
 // decides says whether an outcome may replace a known one. Not sent must be proven at

@@ -275,7 +275,7 @@ func (u unit) endCreate(c *change, f *orders.CreateFinish) error {
 		return orders.ErrFenced
 	}
 	call.Outcome, call.EndedAt = f.Outcome, f.Now
-	if err := u.finishCall(&c.Book.Order, call); err != nil {
+	if _, err := u.finishCall(&c.Book.Order, call); err != nil {
 		return err
 	}
 	created(c, f)

@@ -68,7 +68,7 @@ func lookUp[T orders.OrderNo | orders.AttemptNo](u unit, query string, by ...str
 }
 
 const (
-	sqlTimelineEvents = `SELECT version, type, occurred_ms, state, attempts, last_error, ended_ms FROM events
+	sqlTimelineEvents = `SELECT version, type, occurred_ms, state, attempts, last_error, ended_ms, due_ms FROM events
 		WHERE order_no = $1 ORDER BY version`
 	sqlTimelineEvidence = `SELECT e.digest, e.attempt_no, e.source, e.purpose, e.verdict, e.why, e.seen, e.received_ms
 		FROM attempts a JOIN evidence e ON e.attempt_no = a.attempt_no WHERE a.order_no = $1 ORDER BY e.received_ms, e.digest`
@@ -97,6 +97,45 @@ func (s *Store) Timeline(ctx context.Context, no orders.OrderNo) ([]orders.Timel
 		})
 		slices.SortStableFunc(rows, func(a, b orders.TimelineRow) int { return a.At.Compare(b.At) })
 		return rows, err
+	})
+}
+
+const (
+	sqlWaitingQueries = `SELECT attempt_no, asked, query_since_ms, query_last, CASE WHEN query_claimed THEN NULL ELSE query_ms END
+		FROM attempts WHERE order_no = $1 AND query_ms IS NOT NULL AND ` + askable + ` ORDER BY ordinal`
+	sqlWaitingRefunds = `SELECT attempt_no, ordinal, sends, send_last, send_ms FROM refunds
+		WHERE order_no = $1 AND state = 'undecided' AND send_ms IS NOT NULL ORDER BY attempt_no`
+)
+
+// Waiting is documented in orders.Reader.
+func (s *Store) Waiting(ctx context.Context, no orders.OrderNo) (orders.Waiting, error) {
+	return read(ctx, s, func(u unit) (orders.Waiting, error) {
+		var w orders.Waiting
+		o, err := u.order(no)
+		if err != nil {
+			return w, err
+		}
+		if w.Queries, err = all(u, sqlWaitingQueries, no, func(row scan, q *orders.QueryWork) error {
+			q.Order = o
+			return row(&q.Attempt, &q.Asked, moment{&q.Since}, &q.Last, moment{&q.Due})
+		}); err != nil {
+			return w, err
+		}
+		for i := range w.Queries {
+			q := &w.Queries[i]
+			if _, err := u.one(sqlUnproven, []any{q.Attempt}, &q.Unproven, moment{&q.UnprovenAt}); err != nil {
+				return w, err
+			}
+		}
+		w.Refunds, err = all(u, sqlWaitingRefunds, no, func(row scan, r *orders.RefundWork) error {
+			r.Order = o
+			err := row(&r.Refund.Attempt, &r.Refund.Ordinal, &r.Sent, &r.Last, moment{&r.Due})
+			if err == nil {
+				r.Refund = *o.RefundByID(r.Refund.ID())
+			}
+			return err
+		})
+		return w, err
 	})
 }
 
@@ -188,8 +227,8 @@ func caseRows(o *orders.Order) []orders.TimelineRow {
 func eventRows(row scan) ([]orders.TimelineRow, error) {
 	var version, attempts int64
 	var what, state, lastError string
-	var at, ended time.Time
-	if err := row(&version, &what, moment{&at}, &state, &attempts, &lastError, moment{&ended}); err != nil {
+	var at, ended, due time.Time
+	if err := row(&version, &what, moment{&at}, &state, &attempts, &lastError, moment{&ended}, moment{&due}); err != nil {
 		return nil, err
 	}
 	name := fmt.Sprintf("version %d", version)
@@ -201,7 +240,11 @@ func eventRows(row scan) ([]orders.TimelineRow, error) {
 	if lastError != "" {
 		detail += ", last error: " + lastError
 	}
-	return append(rows, orders.TimelineRow{At: ended, What: "delivery", Detail: detail}), nil
+	rows = append(rows, orders.TimelineRow{At: ended, What: "delivery", Detail: detail})
+	if state == string(orders.DeliveryReady) {
+		rows = append(rows, orders.TimelineRow{At: due, What: "waiting", Detail: fmt.Sprintf("delivery of %s: try %d, without an end; last: %s", name, attempts+1, lastError)})
+	}
+	return rows, nil
 }
 
 // doubts is the rule of Order.DoubtAbout in SQL.

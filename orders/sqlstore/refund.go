@@ -39,12 +39,16 @@ func (u unit) askRefund(r orders.RefundRequest) (orders.Order, error) {
 }
 
 const (
-	// A claimed refund has no time at which it is sent: nothing sends it again.
-	sqlClaimRefund = `UPDATE refunds SET send_ms = NULL
+	// A claimed refund has no time at which it is sent: nothing sends it again, unless its sender proves that it did not.
+	sqlClaimRefund = `UPDATE refunds SET send_ms = NULL, sends = sends + 1
 		WHERE (attempt_no, ordinal) = (SELECT attempt_no, ordinal FROM refunds
 			WHERE account = $1 AND send_ms IS NOT NULL AND send_ms <= $2 ORDER BY send_ms, attempt_no, ordinal LIMIT 1 /*skip locked*/)
 			AND send_ms IS NOT NULL AND state = 'undecided'
-		RETURNING order_no, attempt_no, ordinal`
+		RETURNING order_no, attempt_no, ordinal, sends, send_last`
+	sqlSendAgain = `UPDATE refunds SET send_ms = $3, send_last = $4 WHERE attempt_no = $1 AND ordinal = $2 AND state = 'undecided'`
+	// The call of a refund that is sent again takes the place of the one that was not sent.
+	sqlSendRefund = `INSERT INTO calls (attempt_no, op, ordinal, sent_ms, outcome) VALUES ($1, $2, $3, $4, '')
+		ON CONFLICT (attempt_no, op, ordinal) DO UPDATE SET sent_ms = $4, outcome = '', ended_ms = NULL WHERE calls.outcome = 'not_sent'`
 	sqlNextRefund = `SELECT MIN(send_ms) FROM refunds WHERE account = $1 AND send_ms IS NOT NULL`
 )
 
@@ -52,38 +56,31 @@ const (
 // Whoever finishes the refund says better.
 const refundAnswer = time.Minute
 
-// claimed is a refund on its way.
-type claimed struct {
-	order  orders.Order
-	refund orders.Refund
-}
-
 // ClaimRefund is documented in orders.Refunder.
-func (s *Store) ClaimRefund(ctx context.Context, account string, now time.Time) (orders.Order, orders.Refund, error) {
-	c, err := write(ctx, s, func(u unit) (claimed, error) {
-		var c claimed
+func (s *Store) ClaimRefund(ctx context.Context, account string, now time.Time) (orders.RefundWork, error) {
+	return write(ctx, s, func(u unit) (orders.RefundWork, error) {
+		var w orders.RefundWork
 		var no orders.OrderNo
-		call := orders.Call{Op: orders.OpRefund, SentAt: stored(now)}
-		found, err := u.one(sqlClaimRefund, []any{account, now.UnixMilli()}, &no, &call.Attempt, &call.Ordinal)
+		found, err := u.one(sqlClaimRefund, []any{account, now.UnixMilli()}, &no, &w.Refund.Attempt, &w.Refund.Ordinal, &w.Sent, &w.Last)
 		if err != nil {
-			return c, err
+			return w, err
 		}
 		if !found {
-			return c, orders.ErrNothing
+			return w, orders.ErrNothing
 		}
-		if err := u.addCall(call); err != nil {
-			return c, err
+		w.Sent-- // not counting this time
+		if err := u.exec1(sqlSendRefund, w.Refund.Attempt, orders.OpRefund, w.Refund.Ordinal, now.UnixMilli()); err != nil {
+			return w, err
 		}
-		if err := u.due(call.Attempt, now.Add(refundAnswer), 0); err != nil {
-			return c, err
+		if err := u.due(w.Refund.Attempt, now.Add(refundAnswer), 0); err != nil {
+			return w, err
 		}
-		if c.order, err = u.order(no); err != nil {
-			return c, err
+		if w.Order, err = u.order(no); err != nil {
+			return w, err
 		}
-		c.refund = *c.order.RefundByID((&orders.Refund{Attempt: call.Attempt, Ordinal: call.Ordinal}).ID())
-		return c, nil
+		w.Refund = *w.Order.RefundByID(w.Refund.ID())
+		return w, nil
 	})
-	return c.order, c.refund, err
 }
 
 // NextRefund is documented in orders.Refunder.
@@ -111,13 +108,17 @@ func (u unit) finishRefund(f orders.RefundFinish) (orders.Applied, error) {
 		return done, err
 	}
 	call := orders.Call{Attempt: f.Attempt, Op: orders.OpRefund, Ordinal: f.Ordinal, Outcome: f.Outcome, EndedAt: f.Now}
-	if err := u.finishCall(&b.Order, call); err != nil {
+	known, err := u.finishCall(&b.Order, call)
+	if err != nil {
+		return done, err
+	}
+	if known.Outcome == orders.OutcomeNotSent && !f.SendAt.IsZero() {
+		done.Order, done.Verdict = b.Order, orders.VerdictNoChange
+		_, err := u.exec(sqlSendAgain, f.Attempt, f.Ordinal, millis(f.SendAt), f.Why)
 		return done, err
 	}
 	fate := orders.Fate{Book: b, Verdict: orders.VerdictNoChange}
-	// finishCall has found it. What was known before is not taken back.
-	known := b.Order.RefundCall(&orders.Refund{Attempt: f.Attempt, Ordinal: f.Ordinal})
-	switch known.Outcome {
+	switch known.Outcome { // what was known before is not taken back
 	case orders.OutcomeDone:
 		fate = orders.EndRefund(b, f.Attempt, f.Ordinal, f.State, f.No, f.Why, f.Now)
 	case orders.OutcomeRefused, orders.OutcomeNotSent:

@@ -31,14 +31,14 @@ const (
 		WHERE attempt_no = (SELECT attempt_no FROM attempts
 			WHERE account = $3 AND query_ms IS NOT NULL AND query_ms <= $1 AND ` + askable + ` /*urgent*/
 			ORDER BY query_ms, attempt_no LIMIT 1 /*skip locked*/)
-		RETURNING attempt_no, order_no, asked, query_fence, query_since_ms`
+		RETURNING attempt_no, order_no, asked, query_fence, query_since_ms, query_last`
 	// What could not stand alone has been proven by a query.
 	sqlProven = `UPDATE evidence SET applied_ms = $2 WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
 		AND EXISTS (SELECT 1 FROM attempts a WHERE a.attempt_no = $1 AND a.state_rank = 30)`
 	sqlUnproven = `SELECT digest, received_ms FROM evidence WHERE attempt_no = $1 AND verdict = 'needs_query' AND applied_ms IS NULL
 		ORDER BY received_ms, digest LIMIT 1`
 	sqlFinishQuery = `UPDATE attempts SET query_claimed = FALSE, queried_ms = $3, query_wanted_ms = NULL, query_hold_ms = $5,
-		query_ms = CASE WHEN query_wanted_ms < $4 OR $4 IS NULL THEN query_wanted_ms ELSE $4 END, query_urgent = query_urgent OR $6
+		query_ms = CASE WHEN query_wanted_ms < $4 OR $4 IS NULL THEN query_wanted_ms ELSE $4 END, query_urgent = query_urgent OR $6, query_last = $7
 		WHERE attempt_no = $1 AND query_fence = $2 AND query_claimed`
 )
 
@@ -53,7 +53,7 @@ func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, l
 		var no orders.OrderNo
 		for _, first := range []string{"AND query_urgent", ""} {
 			found, err := u.one(strings.Replace(sqlClaimQuery, markUrgent, first, 1), []any{now.UnixMilli(), now.Add(lease).UnixMilli(), account},
-				&w.Attempt, &no, &w.Asked, &w.Fence, moment{&w.Since})
+				&w.Attempt, &no, &w.Asked, &w.Fence, moment{&w.Since}, &w.Last)
 			if err != nil {
 				return w, err
 			}
@@ -78,7 +78,7 @@ const sqlClaimAttempt = `UPDATE attempts SET query_ms = $2, query_claimed = TRUE
 	query_wanted_ms = CASE WHEN query_claimed THEN query_wanted_ms WHEN query_ms > $1 THEN query_ms END,
 	query_fence = query_fence + 1, queried_ms = $1, asked = asked + 1
 	WHERE attempt_no = $3 AND NOT (query_claimed AND query_ms > $1) AND (queried_ms IS NULL OR queried_ms <= $4) AND ` + askable + `
-	RETURNING order_no, asked, query_fence, query_since_ms`
+	RETURNING order_no, asked, query_fence, query_since_ms, query_last`
 
 // ClaimAttempt is documented in orders.Sweep. A query that becomes due later stays so.
 func (s *Store) ClaimAttempt(ctx context.Context, attempt orders.AttemptNo, now time.Time, lease, gap, spacing time.Duration) (orders.QueryWork, error) {
@@ -95,7 +95,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, attempt orders.AttemptNo, now 
 			return w, err
 		}
 		found, err := u.one(sqlClaimAttempt, []any{now.UnixMilli(), now.Add(lease).UnixMilli(), attempt, now.Add(-spacing).UnixMilli()},
-			&o, &w.Asked, &w.Fence, moment{&w.Since})
+			&o, &w.Asked, &w.Fence, moment{&w.Since}, &w.Last)
 		if err == nil && !found {
 			err = orders.ErrNothing
 		}
@@ -160,7 +160,7 @@ func (s *Store) FinishQuery(ctx context.Context, w orders.QueryWork, now, next t
 		}
 	}
 	_, err := write(ctx, s, func(u unit) (int64, error) {
-		return u.fenced(sqlFinishQuery, w.Attempt, w.Fence, now.UnixMilli(), millis(next), millis(w.NotBefore), w.Urgent)
+		return u.fenced(sqlFinishQuery, w.Attempt, w.Fence, now.UnixMilli(), millis(next), millis(w.NotBefore), w.Urgent, note(w.Last))
 	})
 	return err
 }

@@ -291,9 +291,9 @@ func (m *machine) answer(o *orders.Order, a *orders.Attempt, complete, settled b
 	case r != nil:
 		e.Purpose = orders.PurposeRefund(r)
 	}
-	e.Settled = settled && r != nil && slices.ContainsFunc(o.Calls, func(c orders.Call) bool {
-		return c.Op == orders.OpRefund && c.Attempt == r.Attempt && c.Ordinal == r.Ordinal
-	})
+	if r != nil && settled {
+		e.Settled = sentAt(o, r)
+	}
 	return e
 }
 
@@ -368,16 +368,17 @@ func (m *machine) refund() {
 	}
 }
 
-// sendRefund sends a refund, once: the bank takes it or not, and the answer arrives or not.
+// sendRefund sends a refund, once at a time: the bank takes it or not, and the answer arrives or not.
 func (m *machine) sendRefund() {
 	m.Helper()
-	_, r, err := m.store(m.steps).ClaimRefund(m.ctx, m.account, m.now)
+	work, err := m.store(m.steps).ClaimRefund(m.ctx, m.account, m.now)
 	if !m.may(err, orders.ErrNothing) {
 		return
 	}
+	r := work.Refund
 	f := ends(r, orders.OutcomeUnknown, "")
 	f.Now, f.QueryAt = m.now, m.now.Add(time.Second)
-	switch m.choose("refund", 8) {
+	switch m.choose("refund", 9) {
 	case 0:
 		m.bank.take(m.world, r, orders.RefundDone)
 		f.Outcome, f.State = orders.OutcomeDone, orders.RefundDone
@@ -397,6 +398,8 @@ func (m *machine) sendRefund() {
 	case 7: // done, and its sender died
 		m.bank.take(m.world, r, orders.RefundDone)
 		return
+	case 8: // proven not to have left: it is sent again
+		f.Outcome, f.SendAt = orders.OutcomeNotSent, m.now.Add(time.Second)
 	}
 	_, err = m.store(m.steps).FinishRefund(m.ctx, f)
 	m.ok(err)
@@ -564,12 +567,12 @@ func (m *machine) settleUp() {
 	}
 	m.now = m.now.Add(time.Hour)
 	for {
-		_, r, err := m.stores[0].ClaimRefund(m.ctx, m.account, m.now)
+		work, err := m.stores[0].ClaimRefund(m.ctx, m.account, m.now)
 		if errors.Is(err, orders.ErrNothing) {
 			break
 		}
 		m.ok(err)
-		m.bank.take(m.world, r, orders.RefundDone)
+		m.bank.take(m.world, work.Refund, orders.RefundDone)
 	}
 	for _, no := range m.orders {
 		o := m.world.order(no)

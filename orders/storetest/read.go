@@ -88,6 +88,67 @@ var reading = map[string]func(*world){
 			}
 		}
 	},
+	"what is delivered again": func(w *world) {
+		o := w.place(w.placement(bill1))
+		d := w.deliverable(inTime, o.No)[o.No]
+		waiting := func() (found []orders.TimelineRow) {
+			rows, err := w.stores[1].Timeline(w.ctx, o.No)
+			w.ok(err)
+			for _, r := range rows {
+				if r.What == "waiting" {
+					found = append(found, r)
+				}
+			}
+			return found
+		}
+		if rows := waiting(); len(rows) > 0 { // it was not tried yet: its client may have no webhook at all
+			w.Errorf("rows %+v", rows)
+		}
+		w.ok(w.stores[0].FinishDelivery(w.ctx, d, orders.DeliveryReady, inTime, inTime.Add(time.Minute), "status 503"))
+		want := orders.TimelineRow{At: inTime.Add(time.Minute), What: "waiting", Detail: "delivery of version 1: try 2, without an end; last: status 503"}
+		if rows := waiting(); len(rows) != 1 || rows[0] != want {
+			w.Errorf("rows %+v, want %+v", rows, want)
+		}
+		w.delivered(w.deliverable(inTime.Add(time.Minute), o.No)[o.No], orders.DeliveryDone)
+		if rows := waiting(); len(rows) > 0 {
+			w.Errorf("rows %+v", rows)
+		}
+	},
+	"what is asked again": func(w *world) {
+		o := w.place(w.placement(bill1))
+		no := o.Attempts[0].No
+		waiting := func() orders.QueryWork {
+			got, err := w.stores[1].Waiting(w.ctx, o.No)
+			if w.ok(err); len(got.Queries) != 1 || len(got.Refunds) != 0 {
+				w.Fatalf("waiting %+v", got)
+			}
+			w.same(got.Queries[0].Order, w.order(o.No))
+			got.Queries[0].Order = orders.Order{}
+			return got.Queries[0]
+		}
+		if q := waiting(); q.Attempt != no || q.Asked != 0 || !q.Due.Equal(o.Attempts[0].QueryAt) || q.Last != "" {
+			w.Errorf("before: %+v", q)
+		}
+		w.hint(&o, inTime)
+		work := w.ask(inTime)
+		if q := waiting(); !q.Due.IsZero() || q.Asked != 1 {
+			w.Errorf("on its way: %+v", q)
+		}
+		work.Last = "unavailable\x00"
+		w.ok(w.stores[0].FinishQuery(w.ctx, work, inTime, inTime.Add(time.Minute)))
+		if q := waiting(); q.Asked != 1 || !q.Due.Equal(inTime.Add(time.Minute)) || q.Last != "unavailable\uFFFD" {
+			w.Errorf("after: %+v", q)
+		}
+		if again := w.ask(inTime.Add(time.Minute)); again.Last != "unavailable\uFFFD" {
+			w.Errorf("work %+v", again)
+		}
+		w.apply(said(&o, 1, orders.AttemptPaid, inTime))
+		if got, err := w.stores[1].Waiting(w.ctx, o.No); err != nil || len(got.Queries) != 0 {
+			w.Errorf("paid: %+v, %v", got, err)
+		}
+		_, err := w.stores[1].Waiting(w.ctx, "2017061399999999")
+		w.is(err, orders.ErrNotFound)
+	},
 	"the attempt that was handed out last": func(w *world) {
 		_, _, err := w.stores[1].LastHanded(w.ctx, account, tooLate)
 		w.is(err, orders.ErrNotFound)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -46,9 +47,9 @@ func (w *world) refund(o *orders.Order, ordinal int, bill string, amount money.A
 // send claims the refund that is due.
 func (w *world) send(now time.Time) (orders.Order, orders.Refund) {
 	w.Helper()
-	o, r, err := w.stores[1].ClaimRefund(w.ctx, account, now)
+	work, err := w.stores[1].ClaimRefund(w.ctx, account, now)
 	w.ok(err)
-	return o, r
+	return work.Order, work.Refund
 }
 
 // ends is the answer to a refund.
@@ -69,9 +70,20 @@ func (w *world) end(f orders.RefundFinish) orders.Applied {
 // refundsTold is what the provider says of its refunds when it is asked about one of ours.
 func refundsTold(o *orders.Order, r orders.Refund, at time.Time, settled bool, list ...orders.RefundFact) orders.Evidence {
 	e := said(o, o.Attempt(r.Attempt).Ordinal, orders.AttemptPaid, at)
-	e.Source, e.Purpose, e.Settled = orders.SourceQuery, orders.PurposeRefund(&r), settled
+	e.Source, e.Purpose = orders.SourceQuery, orders.PurposeRefund(&r)
+	if settled {
+		e.Settled = inTime // when the tests send
+	}
 	e.Fact.Refunds, e.Fact.RefundsComplete = list, true
 	return e
+}
+
+// sentAt is when a refund was sent last; the zero time: it was not.
+func sentAt(o *orders.Order, r *orders.Refund) time.Time {
+	if call := o.RefundCall(r); call != nil {
+		return call.SentAt
+	}
+	return time.Time{}
 }
 
 var refunding = map[string]func(*world){
@@ -127,7 +139,7 @@ var refunding = map[string]func(*world){
 		w.refund(&o, 1, "", money.Amount{}, "all")
 		won := 0
 		for _, err := range parallel(8, func(i int) error {
-			_, _, err := w.store(i).ClaimRefund(w.ctx, account, inTime)
+			_, err := w.store(i).ClaimRefund(w.ctx, account, inTime)
 			return err
 		}) {
 			if err == nil {
@@ -140,12 +152,62 @@ var refunding = map[string]func(*world){
 			w.Errorf("%d workers send it", won)
 		}
 		for _, at := range []time.Duration{0, time.Minute, time.Hour, 1000 * time.Hour} {
-			_, _, err := w.stores[0].ClaimRefund(w.ctx, account, inTime.Add(at))
+			_, err := w.stores[0].ClaimRefund(w.ctx, account, inTime.Add(at))
 			w.is(err, orders.ErrNothing)
 		}
 		if next, err := w.stores[0].NextRefund(w.ctx, account); err != nil || !next.IsZero() {
 			w.Errorf("due at %v, %v", next, err)
 		}
+	},
+	"sent again when it was not sent": func(w *world) {
+		o := w.paid(1, bill1)
+		w.refund(&o, 1, "", twd(5), "part")
+		waits := func(sent int, last string, due time.Time) {
+			w.Helper()
+			waiting, err := w.stores[1].Waiting(w.ctx, o.No)
+			w.ok(err)
+			want := orders.RefundWork{Order: w.order(o.No), Refund: w.order(o.No).Refunds[0], Sent: sent, Last: last, Due: due}
+			if len(waiting.Refunds) != 1 || len(waiting.Queries) != 0 || !reflect.DeepEqual(waiting.Refunds[0], want) {
+				w.Errorf("waiting %+v, want %+v", waiting, want)
+			}
+		}
+		waits(0, "", inTime)
+		_, r := w.send(inTime)
+		if waiting, err := w.stores[1].Waiting(w.ctx, o.No); err != nil || len(waiting.Refunds) != 0 || len(waiting.Queries) != 1 || !waiting.Queries[0].Due.Equal(inTime.Add(time.Minute)) {
+			w.Errorf("on its way: %+v, %v", waiting, err)
+		}
+		asked := refundsTold(&o, r, inTime.Add(5*time.Second), true)
+		f := ends(r, orders.OutcomeNotSent, "")
+		f.SendAt = inTime.Add(time.Hour)
+		a := w.end(f)
+		if a.Moved || len(a.Events) > 0 || a.Order.Doubt() || a.Order.UndecidedRefund(r.Attempt) == nil || a.Order.RefundCall(&r) != nil {
+			w.Errorf("applied %+v", a)
+		}
+		w.idle(tooLate.Add(1000 * time.Hour)) // what was not sent is not asked about
+		waits(1, "E1", inTime.Add(time.Hour))
+		if next, err := w.stores[1].NextRefund(w.ctx, account); err != nil || !next.Equal(inTime.Add(time.Hour)) {
+			w.Errorf("due at %v, %v", next, err)
+		}
+		_, err := w.stores[1].ClaimRefund(w.ctx, account, inTime.Add(time.Hour-time.Millisecond))
+		w.is(err, orders.ErrNothing)
+		work, err := w.stores[1].ClaimRefund(w.ctx, account, inTime.Add(time.Hour))
+		if w.ok(err); work.Sent != 1 || work.Last != "E1" || work.Refund != r {
+			w.Errorf("work %+v", work)
+		}
+		if c := work.Order.Calls; len(c) != 1 || !c[0].SentAt.Equal(inTime.Add(time.Hour)) || c[0].Outcome != orders.OutcomeOpen || !c[0].EndedAt.IsZero() || !work.Order.Doubt() {
+			w.Errorf("calls %+v", c)
+		}
+		if a := w.apply(asked); a.Moved { // the answer to a question about the send before
+			w.Errorf("failed while it is on its way: %+v", a)
+		}
+		if a = w.end(ends(r, orders.OutcomeDone, orders.RefundDone)); a.Order.Refunds[0].State != orders.RefundDone {
+			w.Errorf("applied %+v", a)
+		}
+		f.SendAt = tooLate
+		w.end(f) // an outcome once known stays
+		_, err = w.stores[1].ClaimRefund(w.ctx, account, tooLate.Add(time.Hour))
+		w.is(err, orders.ErrNothing)
+		w.told(o.No, orders.EventCreated, orders.EventPaid, orders.EventRefunded)
 	},
 	"of its own account, the first asked first": func(w *world) {
 		a, b := w.paid(1, bill1), w.paid(1, bill2)
@@ -154,13 +216,13 @@ var refunding = map[string]func(*world){
 		_, err := w.stores[0].AskRefund(w.ctx, later)
 		w.ok(err)
 		w.refund(&b, 1, "", money.Amount{}, "sooner")
-		_, _, err = w.stores[0].ClaimRefund(w.ctx, "another", tooLate)
+		_, err = w.stores[0].ClaimRefund(w.ctx, "another", tooLate)
 		w.is(err, orders.ErrNothing)
 		if next, err := w.stores[0].NextRefund(w.ctx, "another"); err != nil || !next.IsZero() {
 			w.Errorf("due at %v, %v", next, err)
 		}
 		first, _ := w.send(inTime)
-		_, _, err = w.stores[0].ClaimRefund(w.ctx, account, inTime)
+		_, err = w.stores[0].ClaimRefund(w.ctx, account, inTime)
 		w.is(err, orders.ErrNothing)
 		second, _ := w.send(inTime.Add(time.Second))
 		if first.No != b.No || second.No != a.No {
@@ -190,7 +252,7 @@ var refunding = map[string]func(*world){
 			}
 		}
 		w.same(w.order(o.No), o)
-		_, _, err := w.stores[0].ClaimRefund(w.ctx, account, tooLate)
+		_, err := w.stores[0].ClaimRefund(w.ctx, account, tooLate)
 		w.is(err, orders.ErrNothing)
 	},
 	"one at a time": func(w *world) {
@@ -441,7 +503,7 @@ var refunding = map[string]func(*world){
 		}
 	},
 	"of nobody": func(w *world) {
-		_, _, err := w.stores[0].ClaimRefund(w.ctx, account, tooLate)
+		_, err := w.stores[0].ClaimRefund(w.ctx, account, tooLate)
 		w.is(err, orders.ErrNothing)
 		_, err = w.stores[0].FinishRefund(w.ctx, ends(orders.Refund{Attempt: "201706139999999901", Ordinal: 1}, orders.OutcomeDone, orders.RefundDone))
 		w.is(err, orders.ErrNotFound)

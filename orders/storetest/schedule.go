@@ -118,14 +118,14 @@ func (r *rush) ask(s orders.Store, o *orders.Order, a *orders.Attempt, t *turn) 
 
 // send sends what is due, once: what comes of it is not repeated when its answer cannot be stored.
 func (r *rush) send(s orders.Store, fate int) error {
-	_, refund, err := s.ClaimRefund(r.ctx, account, inTime)
+	work, err := s.ClaimRefund(r.ctx, account, inTime)
 	if errors.Is(err, orders.ErrNothing) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	f := ends(refund, orders.OutcomeUnknown, "")
+	f := ends(work.Refund, orders.OutcomeUnknown, "")
 	state := orders.RefundDone
 	switch fate {
 	case 0, 1:
@@ -138,7 +138,7 @@ func (r *rush) send(s orders.Store, fate int) error {
 	case 5: // its sender dies
 		f.Outcome = orders.OutcomeOpen
 	}
-	if err := r.arrives(refund, state); err != nil || f.Outcome == orders.OutcomeOpen {
+	if err := r.arrives(work.Refund, state); err != nil || f.Outcome == orders.OutcomeOpen {
 		return err
 	}
 	return again(func() error { _, err := s.FinishRefund(r.ctx, f); return err })
@@ -178,12 +178,12 @@ func (r *rush) answer(o *orders.Order, a *orders.Attempt) orders.Evidence {
 func (r *rush) end() {
 	r.Helper()
 	for {
-		_, refund, err := r.stores[0].ClaimRefund(r.ctx, account, inTime)
+		work, err := r.stores[0].ClaimRefund(r.ctx, account, inTime)
 		if errors.Is(err, orders.ErrNothing) {
 			break
 		}
 		r.ok(err)
-		r.ok(r.arrives(refund, orders.RefundDone))
+		r.ok(r.arrives(work.Refund, orders.RefundDone))
 	}
 	o := r.order(r.no)
 	for i := range o.Attempts {
@@ -192,7 +192,7 @@ func (r *rush) end() {
 			continue
 		}
 		e := r.answer(&o, a)
-		e.Settled, e.ReceivedAt = true, inTime.Add(time.Hour)
+		e.Settled, e.ReceivedAt = sentAt(&o, o.UndecidedRefund(a.No)), inTime.Add(time.Hour)
 		r.apply(e)
 	}
 	o = r.order(r.no)

@@ -238,8 +238,12 @@ func (d *Deliverer) report(ctx context.Context, claimed orders.Delivery, r resul
 	case r.state == orders.DeliveryReady:
 		level, text = slog.LevelWarn, "not delivered, will be sent again"
 	}
+	next := slog.Attr{} // an empty one is left out
+	if r.state == orders.DeliveryReady {
+		next = slog.Time("next", d.deps.Now().Add(r.delay))
+	}
 	d.deps.Log.LogAttrs(ctx, level, "event", slog.String("outcome", text), slog.String("event", claimed.Event.ID()), slog.String("order_no", string(claimed.Event.OrderNo)),
-		slog.String("client", o.Client), slog.Int("status", o.Status), slog.Int("attempts", claimed.Attempts+1), slog.String("reason", r.why))
+		slog.String("client", o.Client), slog.Int("status", o.Status), slog.Int("attempts", claimed.Attempts+1), slog.String("reason", r.why), next)
 	if d.deps.Observe != nil {
 		d.deps.Observe(o)
 	}

@@ -60,7 +60,7 @@ func (w *world) schedule(i int, random Random) {
 	for j := range workers {
 		for k := range 1 + random.IntN(5) {
 			workers[j] = append(workers[j], turn{
-				kind: random.IntN(turnKinds), attempt: random.IntN(2), of: random.IntN(3), fate: random.IntN(6),
+				kind: random.IntN(turnKinds), attempt: random.IntN(2), of: random.IntN(3), fate: random.IntN(7),
 				amount: []int64{0, 1, 9, 20, 31, 40}[random.IntN(6)], key: fmt.Sprintf("schedule %d, %d, %d", i, j, k),
 			})
 		}
@@ -137,6 +137,8 @@ func (r *rush) send(s orders.Store, fate int) error {
 		state = ""
 	case 5: // its sender dies
 		f.Outcome = orders.OutcomeOpen
+	case 6: // it never left, and is sent again
+		f.Outcome, f.SendAt, state = orders.OutcomeNotSent, inTime, ""
 	}
 	if err := r.arrives(work.Refund, state); err != nil || f.Outcome == orders.OutcomeOpen {
 		return err

@@ -42,7 +42,8 @@ func PurposeDoubt(c *Call) Purpose { return Purpose(fmt.Sprintf("doubt %s %d", c
 // PurposeRefund asks how far a refund is that the provider has taken.
 func PurposeRefund(r *Refund) Purpose { return Purpose(fmt.Sprintf("refund %d", r.Ordinal)) }
 
-// HintSpacing is how often messages that prove nothing may cause a query of one attempt.
+// HintSpacing is how often messages that prove nothing may cause a query of one attempt, and how often of one account those
+// that anybody could send who guesses attempt numbers.
 const HintSpacing = time.Minute
 
 // Evidence is one thing that was said of an attempt, with the bytes it was said in.
@@ -53,6 +54,7 @@ type Evidence struct {
 	AttemptNo  AttemptNo
 	Nonce      string    // of the delivery, unique per account; empty where there is none
 	Fact       *Fact     // nil: a hint, which carries no state and no amount
+	Guessable  bool      // a hint that came without the attempt's token: anybody may have named the attempt
 	NeedsQuery bool      // a paid fact that may not stand alone
 	Ask        bool      // the provider is to be asked, whatever the fact makes of the attempt
 	Settled    time.Time // when the undecided refund was sent, if asked so long after it that it is not on its way any more; zero: not so long

@@ -77,7 +77,7 @@ var meaning = map[string]func(*orders.Evidence){
 	"Fact.Refs":            func(e *orders.Evidence) { e.Fact.Refs = map[string]string{"transactionId": "1"} },
 }
 
-var beside = map[string]bool{"Nonce": true, "NeedsQuery": true, "Ask": true, "ReceivedAt": true, "Raw": true}
+var beside = map[string]bool{"Nonce": true, "Guessable": true, "NeedsQuery": true, "Ask": true, "ReceivedAt": true, "Raw": true}
 
 func TestDigestOfEachField(t *testing.T) {
 	want := paidNotice()

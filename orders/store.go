@@ -324,17 +324,19 @@ type FeedEvent struct {
 
 // Gauges are the figures to watch.
 type Gauges struct {
-	OutboxOldest time.Time // of events not yet delivered; zero: none
+	OutboxOldest time.Time // of events to be delivered, not counting those behind a held one; zero: none
 	OutboxDepth  map[DeliveryState]int64
 	Doubts       int64
 	SurplusOpen  int64
 	ReviewsOpen  int64
-	Orphans      int64
+	Orphans      int64 // that are still matched again
 	Unproven     int64 // paid evidence that may not stand alone and that no query has proven yet
 
 	RefundsUndecided int64
 	Cases            map[CaseKind]int64 // open
-	OldestDoubt      time.Time          // zero: none
+	OldestDoubt      time.Time          // sent; zero: none
+	OldestRefund     time.Time          // asked for, of undecided ones; zero: none
+	OldestUnproven   time.Time          // received; zero: none
 	OldestSurplus    time.Time          // paid; zero: none open
 }
 
@@ -342,7 +344,7 @@ type Gauges struct {
 // time: a claim holds for a lease, and work whose lease has passed is handed out again.
 type Sweep interface {
 	// ClaimQuery claims the attempt at an account whose query is due first, what has to be known now before what is only
-	// looked after; ErrNothing when none is due, or while the provider has to be left alone: for gap after each claim, and
+	// looked after, but for one of four; ErrNothing when none is due, or while the provider has to be left alone: for gap after each claim, and
 	// while a control of kind quiet is in force.
 	ClaimQuery(ctx context.Context, account string, now time.Time, lease, gap time.Duration) (QueryWork, error)
 	// FinishQuery ends a claim and says when to ask next; the zero time: never again.

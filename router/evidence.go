@@ -49,21 +49,31 @@ func (r *Router) hint(ctx context.Context, account string, n providers.Notice, r
 	if no == "" {
 		no, err = r.d.Store.AttemptByToken(ctx, raw.Token)
 	}
+	var o orders.Order
 	if err == nil {
-		_, err = r.attemptOf(ctx, no)
+		o, err = r.attemptOf(ctx, no)
 	}
 	switch {
 	case errors.Is(err, orders.ErrNotFound):
 		err = r.Refuse(ctx, account, "a hint about no attempt of ours", raw)
 	case err == nil:
-		_, err = r.apply(ctx, orders.Evidence{
-			Source: orders.SourceCallback, Account: account, AttemptNo: no, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw),
+		err = r.applyHint(ctx, orders.Evidence{
+			Source: orders.SourceCallback, Account: account, AttemptNo: no, Guessable: raw.Token != o.Attempt(no).Token, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw),
 		})
 	}
 	if err != nil {
 		return providers.RetryLater, err
 	}
 	return providers.Accepted, nil
+}
+
+// applyHint applies a hint, unless the attempt had its share: then one more is applied in a moment, for all that came.
+func (r *Router) applyHint(ctx context.Context, e orders.Evidence) error {
+	if r.hints.many(string(e.AttemptNo), e.ReceivedAt, hintShare) {
+		return nil
+	}
+	_, err := r.apply(ctx, e)
+	return err
 }
 
 // attemptOf reads an attempt with its order.
@@ -81,7 +91,7 @@ func (r *Router) attemptOf(ctx context.Context, no orders.AttemptNo) (orders.Ord
 
 // Refuse keeps an inauthentic callback for audit. Nothing of it is believed.
 func (r *Router) Refuse(ctx context.Context, account, reason string, raw providers.RawCallback) error {
-	if r.refusals.many(account, raw.ReceivedAt) {
+	if r.refusals.many(account, raw.ReceivedAt, orders.KeptRefusals) {
 		return nil
 	}
 	return r.d.Store.Refuse(ctx, orders.Refusal{Account: account, Reason: reason, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw)})
@@ -107,9 +117,11 @@ func (r *Router) Return(ctx context.Context, token string, raw providers.RawCall
 			e.Ask = !e.Fact.State.Ended()
 		}
 	}
-	_, err = r.apply(ctx, e)
-	if errors.Is(err, orders.ErrNonceReused) {
-		_, err = r.apply(ctx, hint)
+	if e.Fact != nil {
+		_, err = r.apply(ctx, e)
+	}
+	if e.Fact == nil || errors.Is(err, orders.ErrNonceReused) {
+		err = r.applyHint(ctx, hint)
 	}
 	if err != nil {
 		return o.No, "", err

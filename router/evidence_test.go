@@ -369,6 +369,30 @@ func TestHintByToken(t *testing.T) {
 	}
 }
 
+// A hint that names an attempt without its token may be a guess: of an account one in a minute is asked about, the others later.
+func TestGuessesAskOncePerAccount(t *testing.T) {
+	w := newWorld(t)
+	var list []orders.Order
+	for range 3 {
+		list = append(list, w.placed("form"))
+	}
+	for _, o := range list {
+		raw := w.raw("?")
+		if raw.Token = list[1].Current().Token; o.No == list[1].No { // of another attempt
+			raw.Token = ""
+		}
+		if v, err := w.Notice(t.Context(), "form-a", providers.Notice{AttemptNo: string(o.Current().No)}, raw); v != providers.Accepted || err != nil {
+			t.Fatalf("verdict %d, %v", v, err)
+		}
+	}
+	for n := 1; n <= 3; n++ {
+		if w.work(w.QueryStep); len(w.form.queries) != n {
+			t.Fatalf("asked %d times after %d minutes", len(w.form.queries), n-1)
+		}
+		w.clock.Advance(time.Minute)
+	}
+}
+
 // A message that comes again and again asks no more often than a hint.
 func TestRepeatsAskAsHints(t *testing.T) {
 	w := newWorld(t)

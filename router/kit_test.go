@@ -605,7 +605,9 @@ func (w *world) number(query string, args ...any) (n int64) {
 
 // notice is an authenticated message about an attempt; raw is the delivery that brought it.
 func (w *world) notice(a *orders.Attempt, nonce string, s *providers.Snapshot) (providers.Verdict, error) {
-	return w.Notice(w.t.Context(), a.Account, providers.Notice{AttemptNo: string(a.No), Nonce: nonce, Snapshot: s}, w.raw("cb"))
+	raw := w.raw("cb")
+	raw.Token = a.Token
+	return w.Notice(w.t.Context(), a.Account, providers.Notice{AttemptNo: string(a.No), Nonce: nonce, Snapshot: s}, raw)
 }
 
 func (w *world) raw(body string) providers.RawCallback {

@@ -112,7 +112,8 @@ type Router struct {
 	imposed controls
 	probes  probes
 
-	refusals refusals
+	refusals flood // by account
+	hints    flood // by attempt
 	d        Deps
 }
 

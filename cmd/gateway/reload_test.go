@@ -146,7 +146,10 @@ func TestReloadUnderLoad(t *testing.T) {
 			t.Errorf("%s: last reload %s", what, got)
 		}
 	}
-	if got := g.figure(t, `gateway_config_reloads_total{outcome="ok"}`); got != strconv.Itoa(rounds) {
+	more := strings.Replace(withKeys(base, rounds), "clients:\n", fmt.Sprintf("clients:\n  - {id: clinic, keys: [{id: c1, sha256: \"%x\"}], merchants: [pma], return_prefixes: [\"https://clinic.example/\"]}\n", sha256.Sum256([]byte(secretOf(1)))), 1)
+	reload(more)
+	testkit.Until(t, "the figure of a new client is there", func() bool { return g.figure(t, `gateway_rate_limited_total{client="clinic"}`) == "0" })
+	if got := g.figure(t, `gateway_config_reloads_total{outcome="ok"}`); got != strconv.Itoa(rounds+1) {
 		t.Errorf("%s reloads were taken, want %d", got, rounds)
 	}
 	close(stop)

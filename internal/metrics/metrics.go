@@ -53,6 +53,8 @@ type Metrics struct {
 	refunds     prometheus.Gauge
 	surplusAge  prometheus.Gauge
 	doubtAge    prometheus.Gauge
+	refundAge   prometheus.Gauge
+	unprovenAge prometheus.Gauge
 }
 
 // Readings are figures that are read from the store from time to time.
@@ -62,6 +64,7 @@ type Readings struct {
 	Doubts, SurplusOpen, Reviews, Orphan, Unproven int64
 	RefundsUndecided                               int64
 	SurplusOldest, DoubtOldest                     time.Duration
+	RefundOldest, UnprovenOldest                   time.Duration
 	Cases                                          map[string]int64 // open, by kind
 }
 
@@ -80,12 +83,12 @@ func New(accounts []string) (*Metrics, error) {
 		unmapped:     counters("unmapped_codes_total", "Provider codes that the adapter does not know.", "account"),
 		stuck:        prometheus.NewCounter(opts("outbox_stuck_total", "Deliveries that have failed for more than an hour.")),
 		degraded:     gauges("degraded", "1 while a part is away and the gateway goes on without it.", "part"),
-		outboxOldest: prometheus.NewGauge(prometheus.GaugeOpts(opts("outbox_oldest_seconds", "Age of the oldest event not delivered yet."))),
+		outboxOldest: prometheus.NewGauge(prometheus.GaugeOpts(opts("outbox_oldest_seconds", "Age of the oldest event that is to be delivered. Those behind a held one are not counted."))),
 		outboxDepth:  gauges("outbox_depth", "Events not delivered yet.", "state"),
 		doubts:       prometheus.NewGauge(prometheus.GaugeOpts(opts("doubts", "Orders with a money call whose outcome nobody knows."))),
 		surplus:      prometheus.NewGauge(prometheus.GaugeOpts(opts("surplus_open", "Surplus rows not paid back."))),
 		reviews:      prometheus.NewGauge(prometheus.GaugeOpts(opts("reviews_open", "Orders frozen until a person decides."))),
-		orphans:      prometheus.NewGauge(prometheus.GaugeOpts(opts("orphans", "Authentic callbacks of no attempt that we know."))),
+		orphans:      prometheus.NewGauge(prometheus.GaugeOpts(opts("orphans", "Authentic callbacks of no attempt that we know, in the seven days in which they are matched again."))),
 		unproven:     prometheus.NewGauge(prometheus.GaugeOpts(opts("unproven", "Payments that a provider told of and no query has proven yet."))),
 
 		breakers:    gauges("breaker_state", "0 closed, 1 half open, 2 open: as this replica found it.", "account", "op"),
@@ -101,13 +104,15 @@ func New(accounts []string) (*Metrics, error) {
 		cases:       gauges("cases_open", "Questions that wait for a person.", "kind"),
 		refunds:     prometheus.NewGauge(prometheus.GaugeOpts(opts("refunds_undecided", "Refunds that are not decided yet."))),
 		surplusAge:  prometheus.NewGauge(prometheus.GaugeOpts(opts("surplus_open_oldest_seconds", "Age of the oldest surplus not paid back."))),
+		refundAge:   prometheus.NewGauge(prometheus.GaugeOpts(opts("refunds_undecided_oldest_seconds", "Age of the oldest refund that is not decided yet."))),
+		unprovenAge: prometheus.NewGauge(prometheus.GaugeOpts(opts("unproven_oldest_seconds", "Age of the oldest message of a payment that no query has proven yet."))),
 		doubtAge:    prometheus.NewGauge(prometheus.GaugeOpts(opts("doubts_oldest_seconds", "Age of the oldest doubt."))),
 	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.requestTime, m.calls, m.callTime, m.callbacks, m.moves, m.idempotency, m.unmapped, m.stuck,
 		m.degraded, m.outboxOldest, m.outboxDepth, m.doubts, m.surplus, m.reviews, m.orphans, m.unproven,
 		m.breakers, m.forced, m.maintenance, m.quiet, m.attempts, m.paid, m.missing, m.limited, m.reloads, m.reloadOK, m.cases,
-		m.refunds, m.surplusAge, m.doubtAge,
+		m.refunds, m.surplusAge, m.doubtAge, m.refundAge, m.unprovenAge,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := m.registry.Register(c); err != nil {
@@ -278,6 +283,8 @@ func (m *Metrics) Set(r Readings) {
 	m.refunds.Set(float64(r.RefundsUndecided))
 	m.surplusAge.Set(r.SurplusOldest.Seconds())
 	m.doubtAge.Set(r.DoubtOldest.Seconds())
+	m.refundAge.Set(r.RefundOldest.Seconds())
+	m.unprovenAge.Set(r.UnprovenOldest.Seconds())
 	for kind, n := range r.Cases {
 		m.cases.WithLabelValues(kind).Set(float64(n))
 	}

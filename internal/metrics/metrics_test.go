@@ -39,7 +39,7 @@ func used(t *testing.T) *Metrics {
 	m.RateLimited("core")
 	m.Reloaded(false)
 	m.Set(Readings{
-		RefundsUndecided: 8, SurplusOldest: time.Minute, DoubtOldest: 2 * time.Second, Cases: map[string]int64{"unresolved": 9},
+		RefundsUndecided: 8, SurplusOldest: time.Minute, DoubtOldest: 2 * time.Second, RefundOldest: 3 * time.Second, UnprovenOldest: 4 * time.Second, Cases: map[string]int64{"unresolved": 9},
 		OutboxOldest: 1500 * time.Millisecond, OutboxDepth: map[string]int64{"held": 2}, Doubts: 3, SurplusOpen: 4, Reviews: 5, Orphan: 6, Unproven: 7})
 	return m
 }
@@ -94,6 +94,9 @@ func TestNamesAndLabels(t *testing.T) {
 		"gateway_refunds_undecided":           "",
 		"gateway_surplus_open_oldest_seconds": "",
 		"gateway_doubts_oldest_seconds":       "",
+
+		"gateway_refunds_undecided_oldest_seconds": "",
+		"gateway_unproven_oldest_seconds":          "",
 	}
 	families, err := used(t).registry.Gather()
 	if err != nil {

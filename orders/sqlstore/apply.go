@@ -81,6 +81,9 @@ func (u unit) wantQuery(a *orders.Applied, e *orders.Evidence) error {
 	if a.Order.Attempt(e.AttemptNo).State == orders.AttemptPaid && a.Order.UndecidedRefund(e.AttemptNo) == nil {
 		return nil
 	}
+	if hint && e.Guessable {
+		return u.hinted(e)
+	}
 	spacing := time.Duration(0)
 	if hint || a.Repeat {
 		spacing = orders.HintSpacing

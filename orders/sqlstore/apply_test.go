@@ -155,7 +155,7 @@ func TestOldOrphanRetires(t *testing.T) {
 		if next := must[time.Time](t)(s.NextDue(t.Context())); !next.IsZero() {
 			t.Errorf("next due at %v", next)
 		}
-		if g := must[orders.Gauges](t)(s.Gauges(t.Context(), nil)); g.Orphans != 1 {
+		if g := must[orders.Gauges](t)(s.Gauges(t.Context(), nil)); g.Orphans != 0 {
 			t.Errorf("gauges %+v", g)
 		}
 	})

@@ -116,7 +116,7 @@ func TestDeliveryRetry(t *testing.T) {
 			t.Errorf("claimed %+v after %+v", second, first)
 		}
 		rows := must[[]orders.TimelineRow](t)(s.Timeline(t.Context(), o.No))
-		if len(rows) != 2 || rows[1].What != "delivery" {
+		if len(rows) != 3 || rows[1].What != "delivery" || rows[2].What != "waiting" {
 			t.Errorf("timeline %+v", rows)
 		}
 	})

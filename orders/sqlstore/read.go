@@ -242,7 +242,7 @@ func eventRows(row scan) ([]orders.TimelineRow, error) {
 	}
 	rows = append(rows, orders.TimelineRow{At: ended, What: "delivery", Detail: detail})
 	if state == string(orders.DeliveryReady) {
-		rows = append(rows, orders.TimelineRow{At: due, What: "waiting", Detail: fmt.Sprintf("delivery of %s: try %d, without an end; last: %s", name, attempts+1, lastError)})
+		rows = append(rows, orders.TimelineRow{At: due, What: "waiting", Detail: fmt.Sprintf("delivery of %s: tried %d times, without an end; last: %s", name, attempts, lastError)})
 	}
 	return rows, nil
 }
@@ -253,17 +253,18 @@ const doubts = `FROM calls c JOIN attempts a ON a.attempt_no = c.attempt_no
 		OR c.op = 'refund' AND EXISTS (SELECT 1 FROM refunds r WHERE r.attempt_no = c.attempt_no AND r.ordinal = c.ordinal AND r.state = 'undecided'))`
 
 const (
-	sqlOpenCases   = `SELECT kind, COUNT(*) FROM cases WHERE closed_ms IS NULL GROUP BY kind`
-	sqlOutboxGauge = `SELECT state, COUNT(*), MIN(occurred_ms) FROM events
-		WHERE state <> 'done' AND client_id IN (/*clients*/) GROUP BY state`
-	sqlCounts = `SELECT
+	sqlOpenCases    = `SELECT kind, COUNT(*) FROM cases WHERE closed_ms IS NULL GROUP BY kind`
+	sqlOutboxGauge  = `SELECT state, COUNT(*) FROM events WHERE state <> 'done' AND client_id IN (/*clients*/) GROUP BY state`
+	sqlOutboxOldest = `SELECT MIN(e.occurred_ms) ` + ready
+	sqlCounts       = `SELECT
 		(SELECT COUNT(DISTINCT a.order_no) ` + doubts + `), (SELECT MIN(c.sent_ms) ` + doubts + `),
 		(SELECT COUNT(*) FROM surplus WHERE refunded < amount),
 		(SELECT MIN(a.paid_ms) FROM surplus s JOIN attempts a ON a.attempt_no = s.attempt_no WHERE s.refunded < s.amount),
-		(SELECT COUNT(*) FROM refunds WHERE state = 'undecided'),
+		(SELECT COUNT(*) FROM refunds WHERE state = 'undecided'), (SELECT MIN(asked_ms) FROM refunds WHERE state = 'undecided'),
 		(SELECT COUNT(*) FROM orders WHERE review),
-		(SELECT COUNT(*) FROM evidence WHERE verdict = 'orphan'),
-		(SELECT COUNT(*) FROM evidence WHERE verdict = 'needs_query' AND applied_ms IS NULL)`
+		(SELECT COUNT(*) FROM evidence WHERE next_ms IS NOT NULL),
+		(SELECT COUNT(*) FROM evidence WHERE verdict = 'needs_query' AND applied_ms IS NULL),
+		(SELECT MIN(received_ms) FROM evidence WHERE verdict = 'needs_query' AND applied_ms IS NULL)`
 )
 
 // Gauges is documented in orders.Reader. Delivered events are not counted: they only grow.
@@ -271,7 +272,7 @@ func (s *Store) Gauges(ctx context.Context, clients []string) (orders.Gauges, er
 	return read(ctx, s, func(u unit) (orders.Gauges, error) {
 		g := orders.Gauges{OutboxDepth: map[orders.DeliveryState]int64{}, Cases: map[orders.CaseKind]int64{}}
 		if _, err := u.one(sqlCounts, nil, &g.Doubts, moment{&g.OldestDoubt}, &g.SurplusOpen, moment{&g.OldestSurplus},
-			&g.RefundsUndecided, &g.ReviewsOpen, &g.Orphans, &g.Unproven); err != nil {
+			&g.RefundsUndecided, moment{&g.OldestRefund}, &g.ReviewsOpen, &g.Orphans, &g.Unproven, moment{&g.OldestUnproven}); err != nil {
 			return g, err
 		}
 		if err := u.each(sqlOpenCases, nil, func(row scan) error {
@@ -286,14 +287,16 @@ func (s *Store) Gauges(ctx context.Context, clients []string) (orders.Gauges, er
 		if len(clients) == 0 {
 			return g, nil
 		}
-		err := u.each(withClients(sqlOutboxGauge, 1, len(clients)), anys(clients), func(row scan) error {
+		if err := u.each(withClients(sqlOutboxGauge, 1, len(clients)), anys(clients), func(row scan) error {
 			var state orders.DeliveryState
 			var n int64
-			var oldest time.Time
-			err := row(&state, &n, moment{&oldest})
-			g.OutboxDepth[state], g.OutboxOldest = n, earlier(g.OutboxOldest, oldest)
+			err := row(&state, &n)
+			g.OutboxDepth[state] = n
 			return err
-		})
+		}); err != nil {
+			return g, err
+		}
+		_, err := u.one(withClients(sqlOutboxOldest, 1, len(clients)), anys(clients), moment{&g.OutboxOldest})
 		return g, err
 	})
 }

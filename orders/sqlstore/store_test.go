@@ -223,6 +223,7 @@ var golden = map[string]string{
 	"0001_orders.sql":  "fdd04cc6ab9bfc67fe068365ad0e37718a1670e3ba7fb693e085201fae4c0696",
 	"0002_queries.sql": "f372a48fd82add5b14ee9316bd2b66c369ae264ec8453006f49171e1f4061dfc",
 	"0003_router.sql":  "024258a823f4f64e837cb7596f781618aca053f2209d1144c0a4e75a57ce2548",
+	"0004_waiting.sql": "979a7716997ecc349c5b191dc35864d390a62666ccf361ffd201b9576082cdd2",
 }
 
 func TestMigrationsAreNotEdited(t *testing.T) {
@@ -359,9 +360,10 @@ func TestSweepsUseTheirIndex(t *testing.T) {
 	all := statements(t)
 	d := newDatabase(t, "sqlite", "sqlite:"+filepath.Join(t.TempDir(), "orders.db"))
 	db := d.raw(t)
+	all["sqlClaimQuery, not urgent"] = strings.Replace(all["sqlClaimQuery"], "/*urgent*/", "AND NOT query_urgent", 1)
 	all["sqlClaimQuery, urgent"] = strings.Replace(all["sqlClaimQuery"], "/*urgent*/", "AND query_urgent", 1)
 	for name, index := range map[string]string{
-		"sqlClaimQuery": "attempts_query_account", "sqlClaimQuery, urgent": "attempts_query_urgent", "sqlClaimRefund": "refunds_send", "sqlNextRefund": "refunds_send",
+		"sqlClaimQuery": "attempts_query_account", "sqlClaimQuery, urgent": "attempts_query_urgent", "sqlClaimRefund": "refunds_send", "sqlNextRefund": "refunds_send", "sqlClaimQuery, not urgent": "attempts_query_account", "sqlOutboxOldest": "events_due",
 		"sqlLastHanded": "attempts_handed", "sqlOpenCases": "cases_open", "sqlCasesOpen": "cases_open", "sqlRunning": "keys_running", "sqlRefunds": "refunds_order", "sqlUnproven": "evidence_unproven", "sqlClaimSettle": "orders_settle", "sqlClaimOrphan": "evidence_next",
 		"sqlClaimDelivery": "events_due", "sqlNextDelivery": "events_due", "sqlUnsequenced": "events_unsequenced", "sqlNextInFeed": "events_unsequenced",
 		"sqlNextQuery": "attempts_query_account", "sqlFeed": "events_seq", "sqlRunningKey": "keys_running", "sqlOutboxGauge": "events_undelivered", "sqlCounts": "calls_doubt",

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -22,8 +23,8 @@ const (
 
 const (
 	// The row is locked until the claim is committed, so that two replicas keep the distance too.
-	sqlPace = `INSERT INTO query_paces (account, next_ms) VALUES ($1, $3)
-		ON CONFLICT (account) DO UPDATE SET next_ms = $3 WHERE query_paces.next_ms <= $2`
+	sqlPace = `INSERT INTO query_paces (account, next_ms, turns) VALUES ($1, $3, 1)
+		ON CONFLICT (account) DO UPDATE SET next_ms = $3, turns = query_paces.turns + 1 WHERE query_paces.next_ms <= $2 RETURNING turns`
 	sqlIsQuiet = `SELECT 1 FROM controls WHERE kind = 'quiet' AND name = $1 AND NOT dropped AND (until_ms IS NULL OR until_ms > $2)`
 	// The end of the lease is the next time at which the query is due.
 	sqlClaimQuery = `UPDATE attempts SET query_ms = $2, query_claimed = TRUE, query_wanted_ms = NULL, query_urgent = FALSE,
@@ -42,17 +43,26 @@ const (
 		WHERE attempt_no = $1 AND query_fence = $2 AND query_claimed`
 )
 
+// everyOther is which turn of an account with a pace goes to a query that is not urgent: else many that are could hold up the
+// others for ever.
+const everyOther = 4
+
 // ClaimQuery is documented in orders.Sweep. An attempt of which no byte has left us is never
 // asked about: some providers count such questions against us.
 func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, lease, gap time.Duration) (orders.QueryWork, error) {
 	return write(ctx, s, func(u unit) (orders.QueryWork, error) {
 		var w orders.QueryWork
-		if err := u.mayAsk(account, now, gap); err != nil {
+		turn, err := u.mayAsk(account, now, gap)
+		if err != nil {
 			return w, err
 		}
 		var no orders.OrderNo
-		for _, first := range []string{"AND query_urgent", ""} {
-			found, err := u.one(strings.Replace(sqlClaimQuery, markUrgent, first, 1), []any{now.UnixMilli(), now.Add(lease).UnixMilli(), account},
+		first := "AND query_urgent"
+		if turn%everyOther == 0 {
+			first = "AND NOT query_urgent"
+		}
+		for _, which := range []string{first, ""} {
+			found, err := u.one(strings.Replace(sqlClaimQuery, markUrgent, which, 1), []any{now.UnixMilli(), now.Add(lease).UnixMilli(), account},
 				&w.Attempt, &no, &w.Asked, &w.Fence, moment{&w.Since}, &w.Last)
 			if err != nil {
 				return w, err
@@ -65,8 +75,7 @@ func (s *Store) ClaimQuery(ctx context.Context, account string, now time.Time, l
 			return w, orders.ErrNothing
 		}
 		w.Asked-- // not counting this time
-		_, err := u.one(sqlUnproven, []any{w.Attempt}, &w.Unproven, moment{&w.UnprovenAt})
-		if err != nil {
+		if _, err := u.one(sqlUnproven, []any{w.Attempt}, &w.Unproven, moment{&w.UnprovenAt}); err != nil {
 			return w, err
 		}
 		w.Order, err = u.order(no)
@@ -91,7 +100,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, attempt orders.AttemptNo, now 
 		if w.Order, err = u.order(o); err != nil {
 			return w, err
 		}
-		if err := u.mayAsk(w.Order.Attempt(attempt).Account, now, gap); err != nil {
+		if _, err := u.mayAsk(w.Order.Attempt(attempt).Account, now, gap); err != nil {
 			return w, err
 		}
 		found, err := u.one(sqlClaimAttempt, []any{now.UnixMilli(), now.Add(lease).UnixMilli(), attempt, now.Add(-spacing).UnixMilli()},
@@ -111,7 +120,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, attempt orders.AttemptNo, now 
 // TakeTurn is documented in orders.Sweep.
 func (s *Store) TakeTurn(ctx context.Context, account string, attempt orders.AttemptNo, now time.Time, gap time.Duration) error {
 	_, err := write(ctx, s, func(u unit) (int64, error) {
-		if err := u.mayAsk(account, now, gap); err != nil {
+		if _, err := u.mayAsk(account, now, gap); err != nil {
 			return 0, err
 		}
 		return u.exec(sqlAsked, attempt, now.UnixMilli())
@@ -133,21 +142,21 @@ func (u unit) toldPaid(attempt orders.AttemptNo) (bool, error) {
 	return digest != "", err
 }
 
-// mayAsk takes an account's turn, which is given back with the transaction; ErrNothing when it has none now.
-func (u unit) mayAsk(account string, now time.Time, gap time.Duration) error {
-	var one int64
-	quiet, err := u.one(sqlIsQuiet, []any{account, now.UnixMilli()}, &one)
+// mayAsk takes an account's turn, which is given back with the transaction; ErrNothing when it has none now. Where there is no
+// gap to keep, turns are not counted.
+func (u unit) mayAsk(account string, now time.Time, gap time.Duration) (turn int64, err error) {
+	quiet, err := u.one(sqlIsQuiet, []any{account, now.UnixMilli()}, &turn)
 	if err == nil && quiet {
 		err = orders.ErrNothing
 	}
 	if err != nil || gap <= 0 {
-		return err
+		return 1, err
 	}
-	n, err := u.exec(sqlPace, account, now.UnixMilli(), now.Add(gap).UnixMilli())
-	if err == nil && n == 0 {
+	found, err := u.one(sqlPace, []any{account, now.UnixMilli(), now.Add(gap).UnixMilli()}, &turn)
+	if err == nil && !found {
 		err = orders.ErrNothing
 	}
-	return err
+	return turn, err
 }
 
 // FinishQuery is documented in orders.Sweep; ErrFenced when the claim was lost. A query that
@@ -202,6 +211,31 @@ func (u unit) due(attempt orders.AttemptNo, at time.Time, spacing time.Duration)
 		next = earlier(next, due)
 	}
 	return u.exec1(sqlSetQuery, attempt, millis(next), millis(wanted), spacing == 0)
+}
+
+const (
+	hintTurn    = `CASE WHEN query_paces.hint_ms + $3 > $2 THEN query_paces.hint_ms + $3 ELSE $2 END`
+	sqlHintTurn = `INSERT INTO query_paces (account, next_ms, hint_ms) VALUES ($1, 0, $2)
+		ON CONFLICT (account) DO UPDATE SET hint_ms = ` + hintTurn + ` WHERE ` + hintTurn + ` < $4 RETURNING hint_ms`
+	sqlQueryNext = `SELECT CASE WHEN query_claimed THEN query_wanted_ms ELSE query_ms END FROM attempts WHERE attempt_no = $1`
+)
+
+// hinted makes a query due for a hint that anybody may have sent: one of an account and HintSpacing, the others later. One that
+// is due by then anyway takes no turn, so that guessed numbers cannot put off what comes after them without end.
+func (u unit) hinted(e *orders.Evidence) error {
+	var next, turn time.Time
+	if _, err := u.one(sqlQueryNext, []any{e.AttemptNo}, moment{&next}); err != nil {
+		return err
+	}
+	before := int64(math.MaxInt64)
+	if !next.IsZero() {
+		before = next.UnixMilli()
+	}
+	args := []any{e.Account, e.ReceivedAt.UnixMilli(), orders.HintSpacing.Milliseconds(), before}
+	if found, err := u.one(sqlHintTurn, args, moment{&turn}); err != nil || !found {
+		return err
+	}
+	return u.due(e.AttemptNo, turn, orders.HintSpacing)
 }
 
 // earlier is the earlier of two moments, of which the zero time is none.
@@ -309,7 +343,7 @@ const (
 		WHERE digest = (SELECT digest FROM evidence WHERE next_ms IS NOT NULL AND next_ms <= $1 AND received_ms > $3
 			ORDER BY next_ms, digest LIMIT 1 /*skip locked*/)
 		RETURNING source, purpose, account, attempt_no, nonce, fact, needs_query, received_ms, raw_line, raw_header, raw_body`
-	// Orphans that are too old are not looked at any more; they stay counted.
+	// Orphans that are too old are not looked at any more, nor counted; they are kept.
 	sqlRetireOrphans = `UPDATE evidence SET next_ms = NULL WHERE next_ms IS NOT NULL AND next_ms <= $1 AND received_ms <= $2`
 )
 

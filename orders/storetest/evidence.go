@@ -364,7 +364,7 @@ var orphans = map[string]func(*world){
 		w.ok(claim(at.Add(time.Minute)))
 		_, err := w.stores[1].ClaimOrphan(w.ctx, tooLate, inTime.Add(time.Second))
 		w.is(err, orders.ErrNothing)
-		w.orphans(1)
+		w.orphans(0) // it has retired, and is kept
 	},
 	"of no number at all": func(w *world) {
 		p := w.placement(bill1)

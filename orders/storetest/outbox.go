@@ -129,8 +129,13 @@ var delivering = map[string]func(*world){
 		w.delivered(w.deliverable(tooLate, b.No)[b.No], orders.DeliveryDone)
 		g, err := w.stores[1].Gauges(w.ctx, []string{client})
 		w.ok(err)
-		if g.OutboxDepth[orders.DeliveryHeld] != 1 || g.OutboxDepth[orders.DeliveryReady] != 1 || !g.OutboxOldest.Equal(placedAt) {
-			w.Errorf("depth %v, oldest %v", g.OutboxDepth, g.OutboxOldest)
+		if g.OutboxDepth[orders.DeliveryHeld] != 1 || g.OutboxDepth[orders.DeliveryReady] != 1 || !g.OutboxOldest.IsZero() {
+			w.Errorf("depth %v, oldest %v: nothing is to be delivered", g.OutboxDepth, g.OutboxOldest)
+		}
+		w.apply(said(&b, 1, orders.AttemptPaid, inTime))
+		c := w.place(shift(w.placement(bill3), time.Hour))
+		if g, err = w.stores[1].Gauges(w.ctx, []string{client}); err != nil || !g.OutboxOldest.Equal(c.CreatedAt) {
+			w.Errorf("oldest %v, %v", g.OutboxOldest, err)
 		}
 	},
 	"again at its time": func(w *world) {

@@ -105,7 +105,7 @@ var reading = map[string]func(*world){
 			w.Errorf("rows %+v", rows)
 		}
 		w.ok(w.stores[0].FinishDelivery(w.ctx, d, orders.DeliveryReady, inTime, inTime.Add(time.Minute), "status 503"))
-		want := orders.TimelineRow{At: inTime.Add(time.Minute), What: "waiting", Detail: "delivery of version 1: try 2, without an end; last: status 503"}
+		want := orders.TimelineRow{At: inTime.Add(time.Minute), What: "waiting", Detail: "delivery of version 1: tried 1 times, without an end; last: status 503"}
 		if rows := waiting(); len(rows) != 1 || rows[0] != want {
 			w.Errorf("rows %+v, want %+v", rows, want)
 		}

@@ -478,7 +478,7 @@ var refunding = map[string]func(*world){
 		o := w.paid(1, bill1)
 		w.refund(&o, 1, "", twd(5), "part")
 		g, err := w.stores[1].Gauges(w.ctx, nil)
-		if w.ok(err); g.RefundsUndecided != 1 || g.Doubts != 0 || !g.OldestDoubt.IsZero() {
+		if w.ok(err); g.RefundsUndecided != 1 || !g.OldestRefund.Equal(inTime) || g.Doubts != 0 || !g.OldestDoubt.IsZero() {
 			w.Errorf("gauges %+v", g)
 		}
 		_, r := w.send(inTime)
@@ -486,7 +486,7 @@ var refunding = map[string]func(*world){
 			w.Errorf("gauges %+v, %v", g, err)
 		}
 		w.end(ends(r, orders.OutcomeRefused, ""))
-		if g, err = w.stores[1].Gauges(w.ctx, nil); err != nil || g.RefundsUndecided != 0 || g.Doubts != 0 || !g.OldestDoubt.IsZero() {
+		if g, err = w.stores[1].Gauges(w.ctx, nil); err != nil || g.RefundsUndecided != 0 || !g.OldestRefund.IsZero() || g.Doubts != 0 || !g.OldestDoubt.IsZero() {
 			w.Errorf("gauges %+v, %v", g, err)
 		}
 		rows, err := w.stores[1].Timeline(w.ctx, o.No)

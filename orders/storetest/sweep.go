@@ -327,7 +327,7 @@ var querying = map[string]func(*world){
 		if work.Unproven == "" {
 			w.Fatalf("work %+v", work)
 		}
-		if g, err := w.stores[1].Gauges(w.ctx, nil); err != nil || g.Unproven != 1 {
+		if g, err := w.stores[1].Gauges(w.ctx, nil); err != nil || g.Unproven != 1 || !g.OldestUnproven.Equal(inTime) {
 			w.Errorf("gauges %+v, %v", g, err)
 		}
 		w.settle(expiresAt)
@@ -342,7 +342,7 @@ var querying = map[string]func(*world){
 		proof.Source, proof.Purpose = orders.SourceQuery, orders.PurposeBeforePaid(work.Unproven)
 		w.apply(proof)
 		w.ok(w.stores[0].FinishQuery(w.ctx, work, tooLate, time.Time{}))
-		if g, err := w.stores[1].Gauges(w.ctx, nil); err != nil || g.Unproven != 0 {
+		if g, err := w.stores[1].Gauges(w.ctx, nil); err != nil || g.Unproven != 0 || !g.OldestUnproven.IsZero() {
 			w.Errorf("gauges %+v, %v", g, err)
 		}
 		w.idle(tooLate.Add(1000 * time.Hour))
@@ -372,6 +372,64 @@ var querying = map[string]func(*world){
 		e.NeedsQuery = true
 		w.apply(e)
 		w.is(w.claims(tooLate, o.Attempts[0].No, routine[0], routine[1], routine[2]), orders.ErrNothing)
+	},
+	"one of four turns for what is only looked after": func(w *world) {
+		routine := w.due(2)
+		var urgent []orders.AttemptNo
+		for i := range 6 {
+			o := w.place(w.placement(fmt.Sprintf("H2424242%04d", i)))
+			e := said(&o, 1, orders.AttemptPaid, inTime.Add(time.Duration(i)*time.Millisecond))
+			e.NeedsQuery = true
+			w.apply(e)
+			urgent = append(urgent, o.Attempts[0].No)
+		}
+		want := []orders.AttemptNo{urgent[0], urgent[1], urgent[2], routine[0], urgent[3], urgent[4], urgent[5], routine[1]}
+		for i, no := range want {
+			work, err := w.store(i).ClaimQuery(w.ctx, account, tooLate.Add(time.Duration(i)*time.Second), time.Hour, time.Second)
+			if w.ok(err); work.Attempt != no {
+				w.Fatalf("turn %d is of %s, want %s", i+1, work.Attempt, no)
+			}
+		}
+	},
+	"for a guess: one of an account and minute, the others later": func(w *world) {
+		guess := func(o *orders.Order, at time.Time) time.Time {
+			w.Helper()
+			w.apply(orders.Evidence{Source: orders.SourceCallback, Account: account, AttemptNo: o.Attempts[0].No, Guessable: true, ReceivedAt: at})
+			waiting, err := w.stores[1].Waiting(w.ctx, o.No)
+			w.ok(err)
+			return waiting.Queries[0].Due
+		}
+		var three []orders.Order
+		for i := range 3 {
+			p := w.placement(fmt.Sprintf("H2525252%04d", i))
+			p.Order.Attempts[0].QueryAt = tooLate
+			three = append(three, w.place(p))
+		}
+		for range 5 { // again and again takes no other turn
+			for i := range three {
+				if got, want := guess(&three[i], inTime), inTime.Add(time.Duration(i)*orders.HintSpacing); !got.Equal(want) {
+					w.Errorf("guess %d is asked about at %v, want %v", i, got, want)
+				}
+			}
+		}
+		soon := w.placement("H26262626001")
+		soon.Order.Attempts[0].QueryAt = inTime.Add(time.Second)
+		o := w.place(soon)
+		if got := guess(&o, inTime); !got.Equal(inTime.Add(time.Second)) {
+			w.Errorf("what is due soon is asked about at %v", got)
+		}
+		p := w.placement("H26262626002")
+		p.Order.Attempts[0].QueryAt = tooLate
+		o = w.place(p)
+		if got, want := guess(&o, inTime), inTime.Add(3*orders.HintSpacing); !got.Equal(want) {
+			w.Errorf("the next guess is asked about at %v, want %v", got, want)
+		}
+		p = w.placement("H26262626003")
+		p.Order.Attempts[0].QueryAt = tooLate
+		o = w.place(p)
+		if got := guess(&o, inTime.Add(time.Hour)); !got.Equal(inTime.Add(time.Hour)) {
+			w.Errorf("after a while it is asked about at %v", got)
+		}
 	},
 	"urgent once": func(w *world) {
 		o := w.place(w.placement(bill1))

@@ -84,26 +84,6 @@ func (c Calendar) Now(s Subject, at time.Time) (Occurrence, bool) {
 	return c.Closed(s, at, at.Add(time.Nanosecond))
 }
 
-// Next is the window of the subject that begins next after a moment, with the whole of it still to come.
-func (c Calendar) Next(s Subject, at time.Time) (next Occurrence, ok bool) {
-	for i := range c {
-		w := &c[i]
-		if !w.of(s) {
-			continue
-		}
-		until := at.AddDate(0, 0, 8) // a week, and the rest of today
-		if w.Daily == nil {
-			until = w.Start.Add(time.Nanosecond)
-		}
-		for _, o := range w.occurrences(at, until) {
-			if o.Start.After(at) && (!ok || o.Start.Before(next.Start)) {
-				next, ok = o, true
-			}
-		}
-	}
-	return next, ok
-}
-
 // ended is the window of the subject whose ramp lasts longest at a moment.
 func (c Calendar) ended(s Subject, at time.Time) (last Occurrence, ramping bool) {
 	for i := range c {

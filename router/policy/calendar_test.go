@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 // oracle says by the clock on the wall, minute by minute, whether a window is on: it shares nothing with the calendar.
@@ -124,44 +122,6 @@ func TestUntil(t *testing.T) {
 		if last, on := c.Now(Subject{Account: "bank-a"}, o.Start); !on || !last.End.IsZero() {
 			t.Errorf("of two windows, one without an end: %+v", last)
 		}
-	}
-}
-
-// Next is the first minute after now at which the clock on the wall says that a window begins.
-func TestNext(t *testing.T) {
-	s := Subject{"bank-a", "bank", "pma"}
-	rapid.Check(t, func(t *rapid.T) {
-		var c Calendar
-		for range rapid.IntRange(1, 3).Draw(t, "windows") {
-			c = append(c, anyWindow(t))
-		}
-		at := anyTime(t, "at")
-		var want time.Time
-		for i := range c {
-			w := &c[i]
-			if w.Daily == nil {
-				if w.Start.After(at) && (want.IsZero() || w.Start.Before(want)) {
-					want = w.Start
-				}
-				continue
-			}
-			for m := at.Add(time.Minute); !m.After(at.AddDate(0, 0, 8)); m = m.Add(time.Minute) {
-				if oracle(w, m) && !oracle(w, m.Add(-time.Minute)) {
-					if want.IsZero() || m.Before(want) {
-						want = m
-					}
-					break
-				}
-			}
-		}
-		next, ok := c.Next(s, at)
-		if ok == want.IsZero() || !next.Start.Equal(want) {
-			t.Fatalf("after %v: %v %v, want %v", at, next.Start, ok, want)
-		}
-	})
-	night := Calendar{{ID: "n", Scope: ScopeAccount, Name: "bank-b", Daily: mustDaily(t, "05:15", "06:15")}}
-	if o, ok := night.Next(s, morning); ok {
-		t.Errorf("another account's: %+v", o)
 	}
 }
 

@@ -284,6 +284,13 @@ func (a *App) client(name, origin, network string) (*httpx.Client, error) {
 
 var networks = map[string]httpx.Network{"": httpx.Public, "public": httpx.Public, "private": httpx.Private, "loopback": httpx.Loopback}
 
+// showClients shows the figures of all clients, also of those that have asked for nothing yet.
+func (a *App) showClients(c *configs.Config) {
+	for i := range c.Clients {
+		a.metrics.Client(c.Clients[i].ID)
+	}
+}
+
 // openAPI makes the order API.
 func (a *App) openAPI(report func(path string, err error)) {
 	var err error
@@ -296,8 +303,8 @@ func (a *App) openAPI(report func(path string, err error)) {
 		report("clients", err)
 		return
 	}
+	a.showClients(a.config)
 	for i, c := range a.config.Clients {
-		a.metrics.Client(c.ID)
 		for j, p := range c.ReturnPrefixes {
 			if a.api.Swap([]api.Client{{ReturnPrefixes: []string{p}}}) != nil { // alone, to say where
 				report(fmt.Sprintf("clients[%d].return_prefixes[%d]", i, j), errReturnPrefix)
@@ -415,7 +422,7 @@ func (a *App) background(report func(path string, err error)) {
 		a.account(account.Name)
 	}
 	a.jobs.add("controls", 1, r.ControlsStep)
-	a.jobs.add("refusals", 1, r.RefusalsStep)
+	a.jobs.add("flood", 1, r.FloodStep)
 	a.jobs.add("breakers", 1, a.gates.set.Share)
 	a.jobs.add("settle", 1, r.SettleStep)
 	a.jobs.add("orphan", 1, r.OrphanStep)

@@ -411,6 +411,25 @@ func TestCheckFindsWhatStartingWould(t *testing.T) {
 	}
 }
 
+// What is wrong with a window is told where it stands, though one before it cannot be read.
+func TestCheckTellsOfEachWindow(t *testing.T) {
+	text := production(t) + `calendar:
+  - {id: a, scope: account, name: bank-main, daily: {from: "25:00", to: "03:00"}}
+  - {id: b, scope: account, name: bank-main, daily: {from: "01:00", to: "03:00"}}
+  - {id: c, scope: account, name: nobody, daily: {from: "05:00", to: "06:00"}}
+`
+	_, err := configs.Parse([]byte(text), check)
+	first := strings.Count(production(t), "\n") + 2
+	for _, want := range []string{fmt.Sprintf("line %d: calendar[0].daily: ", first), fmt.Sprintf("line %d: calendar[2].name: ", first+2)} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q:\n%v", want, err)
+		}
+	}
+	if found, _ := errors.AsType[configs.Problems](err); len(found) != 2 {
+		t.Errorf("%d problems, want two", len(found))
+	}
+}
+
 // shortNumbers is an adapter that takes order numbers of 19 characters.
 type shortNumbers struct{ providers.Provider }
 

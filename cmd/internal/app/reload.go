@@ -55,6 +55,7 @@ func (a *App) reload(ctx context.Context, c *configs.Config) error {
 		}
 	}
 	a.config, a.ways = c, ways
+	a.showClients(c)
 	for _, account := range c.Accounts {
 		a.account(account.Name)
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"pay.taipei/gateway/configs"
 	"pay.taipei/gateway/router"
@@ -19,6 +20,7 @@ func rulesOf(c *configs.Config, accounts []router.Account, report func(path stri
 		}
 		rules.Routes = append(rules.Routes, route)
 	}
+	var places []int // in the file, of the windows that can be read
 	for i, w := range c.Calendar {
 		window := policy.Window{
 			ID: w.ID, Scope: policy.Scope(w.Scope), Name: w.Name, Start: w.StartAt, End: w.EndAt, Ramp: w.RampFor, Reason: w.Reason,
@@ -31,7 +33,7 @@ func rulesOf(c *configs.Config, accounts []router.Account, report func(path stri
 			}
 			window.Daily = daily
 		}
-		rules.Calendar = append(rules.Calendar, window)
+		rules.Calendar, places = append(rules.Calendar, window), append(places, i)
 	}
 	known := make([]policy.Account, len(c.Accounts))
 	for i, a := range c.Accounts {
@@ -52,6 +54,11 @@ func rulesOf(c *configs.Config, accounts []router.Account, report func(path stri
 		}
 	}
 	for _, p := range policy.Validate(rules, known, merchants) {
+		var n int
+		if _, err := fmt.Sscanf(p.Path, "calendar[%d]", &n); err == nil {
+			_, field, _ := strings.Cut(p.Path, "]")
+			p.Path = fmt.Sprintf("calendar[%d]%s", places[n], field)
+		}
 		report(p.Path, errors.New(p.What))
 	}
 	return rules

@@ -200,6 +200,7 @@ func (a *App) refresh(ctx context.Context) {
 		OutboxDepth: map[string]int64{"ready": 0, "held": 0},
 		Doubts:      g.Doubts, SurplusOpen: g.SurplusOpen, Reviews: g.ReviewsOpen, Orphan: g.Orphans, Unproven: g.Unproven,
 		RefundsUndecided: g.RefundsUndecided, DoubtOldest: a.age(g.OldestDoubt), SurplusOldest: a.age(g.OldestSurplus),
+		RefundOldest: a.age(g.OldestRefund), UnprovenOldest: a.age(g.OldestUnproven),
 		Cases: map[string]int64{string(orders.CaseUnresolved): 0, string(orders.CaseRefundMismatch): 0},
 	}
 	for kind, n := range g.Cases {

@@ -53,7 +53,8 @@ prove: ## the long proofs: every fuzz target for PROVE (60s), faults by the thou
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	  echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(PROVE) $$p; done; done
 	HANG=60s go test -v -run TestOneOfSixHangs -timeout 30m ./cmd/internal/app
-	DROPPED=1000 go test -v -run 'WithoutAnswers|AllCallbacksLost' -timeout 30m ./router
+	CALLS=2000 go test -v -run TestBlackHoledRedis -timeout 30m ./cmd/internal/app
+	DROPPED=1000 go test -v -run 'WithoutAnswers|AllCallbacksLost' -timeout 30m -p 1 ./router ./cmd/internal/app
 	RELOADS=12 RELOAD_EVERY=5s go test -v -run TestReloadUnderLoad -timeout 30m ./cmd/gateway
 	CONVERGE=100000 MACHINE=20000 REFUNDS=10000 go test -run 'TestStoreConverges|TestMachine|TestRefundSchedules' -timeout 12h ./orders/sqlstore
 	go test -timeout 3h -p 1 $$(go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/pgregory.net\/rapid/ { print $$1 }') -rapid.checks=100000

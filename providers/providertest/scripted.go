@@ -87,6 +87,8 @@ type Settings struct {
 	URL      string `yaml:"url"`
 	Secret   Text   `yaml:"secret"`
 	FormPost bool   `yaml:"form_post"`
+
+	Gap time.Duration `yaml:"gap"` // between two queries
 }
 
 // Text is a secret that can be read from configuration but not printed.
@@ -107,7 +109,11 @@ func Open(decode func(settings any) error, d Deps) (*Scripted, error) {
 	if err := decode(&s); err != nil {
 		return nil, err
 	}
-	return NewScripted(Config{URL: s.URL, Secret: s.Secret.Secret, FormPost: s.FormPost}, d)
+	a, err := NewScripted(Config{URL: s.URL, Secret: s.Secret.Secret, FormPost: s.FormPost}, d)
+	if err == nil {
+		a.config.Patience.Gap = s.Gap
+	}
+	return a, err
 }
 
 // Describe tells what Config says.

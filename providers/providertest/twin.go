@@ -65,6 +65,14 @@ type TwinConfig struct {
 	Now         func() time.Time
 	Environment providers.Environment // told in messages; empty: demo
 	Listener    net.Listener          // closed by the twin; nil: a free port on 127.0.0.1
+	Ban         Ban                   // the zero value: nobody asks too often
+}
+
+// Ban is how a twin punishes whoever asks too often, as some providers do: more than Most queries within In are refused as
+// rate limited, and so is every query for For afterwards.
+type Ban struct {
+	Most    int
+	In, For time.Duration
 }
 
 // Twin is the provider that a Scripted talks to: a real HTTP server with books, which
@@ -83,6 +91,9 @@ type Twin struct {
 	effects map[count]int
 	books   map[string]Payment
 	nonces  int
+	asked   []time.Time // the queries of late
+	silent  time.Time   // until then every query is refused
+	bans    int
 	clients []*httpx.Client // closed by Close
 }
 
@@ -307,6 +318,9 @@ func (t *Twin) api(w http.ResponseWriter, r *http.Request) {
 	var asked request
 	_ = json.Unmarshal(body, &asked) // every body has the attempt number; a signed one is ours
 	step := t.next(op, asked.AttemptNo)
+	if op == providers.OpQuery && t.banned(t.config.Now()) {
+		step = Step{Answer: Limited}
+	}
 	known := true
 	if step.Do {
 		known = t.do(op, body, asked)
@@ -315,6 +329,32 @@ func (t *Twin) api(w http.ResponseWriter, r *http.Request) {
 		step.Before(asked.AttemptNo)
 	}
 	t.answer(w, r, op, nonce, asked.AttemptNo, step, known)
+}
+
+// banned counts a query and says whether it is one too many.
+func (t *Twin) banned(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.config.Ban
+	if b.Most == 0 {
+		return false
+	}
+	t.asked = append(slices.DeleteFunc(t.asked, func(at time.Time) bool { return now.Sub(at) >= b.In }), now)
+	if !now.Before(t.silent) && len(t.asked) <= b.Most {
+		return false
+	}
+	if !now.Before(t.silent) {
+		t.bans++
+		t.silent = now.Add(b.For)
+	}
+	return true
+}
+
+// Bans is how often somebody asked too often.
+func (t *Twin) Bans() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bans
 }
 
 func (t *Twin) next(op providers.Op, attemptNo string) Step {

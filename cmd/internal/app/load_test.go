@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/all"
+	"pay.taipei/gateway/router"
 )
 
 // slow is a provider that is called for each create. While it hangs it answers nobody.
@@ -64,10 +66,11 @@ func (silent) Refunding(*orders.Order, *orders.Refund) (int, []byte, error) {
 	return 202, []byte("{}"), nil
 }
 
-// six opens a gateway with six providers of one account each, on SQLite.
-func six(t *testing.T) (*App, []*slow) {
+// six opens a gateway with six providers of one account each, on SQLite and the Redis at an address.
+func six(t *testing.T, redis string) (*App, []*slow) {
 	t.Helper()
 	text, _, _ := strings.Cut(sandbox(sqlite(t), "http://127.0.0.1:9/"), "accounts:\n")
+	text = strings.Replace(text, "redis: embedded", "redis: "+redis, 1)
 	accounts, payees := "accounts:\n", ""
 	list := make([]*slow, 6)
 	for n := range list {
@@ -113,14 +116,16 @@ func (c *tally) add(ok bool, took time.Duration) {
 	c.took = append(c.took, took)
 }
 
-func (c *tally) p99() time.Duration {
+func (c *tally) p99() time.Duration { return c.quantile(99) }
+
+func (c *tally) quantile(percent int) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.took) == 0 {
 		return 0
 	}
 	slices.Sort(c.took)
-	return c.took[len(c.took)*99/100]
+	return c.took[len(c.took)*percent/100]
 }
 
 // load places orders at every provider, each at its own pace, until ctx ends, and returns the tallies by provider.
@@ -179,14 +184,14 @@ func TestOneOfSixHangs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a, list := six(t)
+	a, list := six(t, "embedded")
 	before := runtime.NumGoroutine()
 	calm, cancel := context.WithTimeout(t.Context(), max(hang/4, 2*time.Second))
 	base := load(calm, t, a, list, each, "C")
 	cancel()
 
 	list[0].hanging.Store(true)
-	begun, opened, most := time.Now(), time.Duration(0), 0
+	begun, opened, most, probes := time.Now(), time.Duration(0), 0, int64(0)
 	trouble, cancel := context.WithTimeout(t.Context(), hang)
 	watched := make(chan struct{})
 	go func() {
@@ -196,7 +201,7 @@ func TestOneOfSixHangs(t *testing.T) {
 		for trouble.Err() == nil {
 			<-ticker.C
 			if why, _ := a.gates.Shut("w0", "create"); why != "" && opened == 0 {
-				opened = time.Since(begun)
+				opened, probes = time.Since(begun), list[0].creates.Load()
 			}
 			most = max(most, runtime.NumGoroutine())
 		}
@@ -204,7 +209,7 @@ func TestOneOfSixHangs(t *testing.T) {
 	during := load(trouble, t, a, list, each, "H")
 	<-watched
 	cancel()
-	probes := list[0].creates.Load()
+	reached := list[0].creates.Load()
 
 	list[0].hanging.Store(false)
 	back, n := time.Now(), int64(0)
@@ -227,5 +232,80 @@ func TestOneOfSixHangs(t *testing.T) {
 	if bound := before + 6*(64+32) + 200; most > bound {
 		t.Errorf("%d goroutines, want at most %d", most, bound)
 	}
-	t.Logf("hung %v: breaker opened after %v, %d calls reached it, at most %d goroutines, served again after %v", hang, opened, probes, most, recovered)
+	t.Logf("hung %v: breaker opened after %v, %d calls reached it, %d of them probes, at most %d goroutines, served again after %v", hang, opened, reached, reached-probes, most, recovered)
+}
+
+// A Redis that is a black hole costs orders and calls nothing that can be measured, once it is known to be one: live and black
+// by turns in one run. CALLS=2000 is the long proof, whose figures are printed; no figure of time is asserted.
+func TestBlackHoledRedis(t *testing.T) {
+	n := 20
+	if text := os.Getenv("CALLS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	redis := testkit.RedisServer(t)
+	a, list := six(t, strconv.Quote("redis://"+redis.Addr))
+	_, stop := serve(t, a)
+	serial := int64(0)
+	timed := func(into *tally, do func() error) {
+		start := time.Now()
+		err := do()
+		into.add(err == nil, time.Since(start))
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	order := func() error {
+		serial++
+		answer, err := a.router.Place(t.Context(), orderOf(t, list[serial%6].name, "B", serial), silent{})
+		if err == nil && answer.Status != 201 {
+			err = fmt.Errorf("status %d", answer.Status)
+		}
+		return err
+	}
+	admit := func() error {
+		done, err := a.gates.Enter(t.Context(), "w0", "query")
+		if err == nil {
+			done(router.CallAnswered)
+		}
+		return err
+	}
+	figures := map[string]*tally{}
+	const turns = 4
+	for turn := range turns {
+		name := "live"
+		if turn%2 == 1 {
+			name = "black"
+			redis.Pause()
+			first := &tally{}
+			for !a.redis.Degraded() {
+				timed(first, order)
+			}
+			t.Logf("it hangs: known after %d orders, of which the slowest took %v", first.ok, first.p99())
+		}
+		for _, of := range []string{"orders", "calls"} {
+			if figures[of+" "+name] == nil {
+				figures[of+" "+name] = &tally{}
+			}
+		}
+		for range n {
+			timed(figures["orders "+name], order)
+			timed(figures["calls "+name], admit)
+		}
+		if name == "black" {
+			redis.Resume()
+			testkit.Until(t, "Redis is found again", func() bool { _ = a.redis.Ping(t.Context()); return !a.redis.Degraded() })
+		}
+	}
+	for _, of := range []string{"orders", "calls"} {
+		for _, name := range []string{"live", "black"} {
+			f := figures[of+" "+name]
+			t.Logf("%s, Redis %s: %d, p50 %v, p99 %v", of, name, f.ok, f.quantile(50), f.p99())
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
 }

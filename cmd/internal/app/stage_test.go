@@ -111,8 +111,18 @@ type stage struct {
 	died           bool
 }
 
+// patience is how often the provider lets itself be asked. The zero value: as often as anybody likes.
+type patience struct {
+	gap time.Duration // that the adapter keeps
+	ban providertest.Ban
+}
+
 // newStage prepares everything and starts the gateway. With a dsn of Postgres its commits are moments too.
 func newStage(t *testing.T, dsn string, formPost bool, target string, nth int) *stage {
+	return newPatientStage(t, dsn, formPost, target, nth, patience{})
+}
+
+func newPatientStage(t *testing.T, dsn string, formPost bool, target string, nth int, p patience) *stage {
 	s := &stage{T: t, target: target, nth: nth}
 	if strings.HasPrefix(dsn, "postgres:") {
 		dsn = testkit.PostgresGate(t, dsn, func(m testkit.Moment) bool { return s.moment(string(m)) })
@@ -120,7 +130,7 @@ func newStage(t *testing.T, dsn string, formPost bool, target string, nth int) *
 	seed := sha256.Sum256([]byte("tests only: signs events"))
 	signer := ed25519.NewKeyFromSeed(seed[:])
 	s.core = newCore(t, s, "whpk_"+base64.StdEncoding.EncodeToString(signer.Public().(ed25519.PublicKey)))
-	s.twin = providertest.StartTwin(t, providertest.TwinConfig{Secret: signing.NewSecret([]byte(twinSecret)), Now: s.now, Environment: providers.Sandbox})
+	s.twin = providertest.StartTwin(t, providertest.TwinConfig{Secret: signing.NewSecret([]byte(twinSecret)), Now: s.now, Environment: providers.Sandbox, Ban: p.ban})
 	for _, op := range []providers.Op{providers.OpCreate, providers.OpQuery, providers.OpConfirm} {
 		done := providertest.Step{Do: true, Before: func(string) { s.moment("before the " + string(op) + "'s answer") }}
 		s.twin.Script(op, done, done, done)
@@ -143,8 +153,8 @@ accounts:
   - name: scripted-main
     adapter: scripted
     network: loopback
-    settings: {url: %q, secret: %q, form_post: %t}
-`, dsn, hex.EncodeToString(digest[:]), s.core.url, "whsk_"+base64.StdEncoding.EncodeToString(signer), s.twin.URL(), twinSecret, formPost)
+    settings: {url: %q, secret: %q, form_post: %t, gap: %s}
+`, dsn, hex.EncodeToString(digest[:]), s.core.url, "whsk_"+base64.StdEncoding.EncodeToString(signer), s.twin.URL(), twinSecret, formPost, p.gap)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -307,9 +317,14 @@ type placed struct {
 // place asks for the order until there is an answer, as a client does.
 func (s *stage) place(key, reference string) (o placed, answer []byte, status int) {
 	s.Helper()
+	return s.placeBill(key, reference, "H60983881309263")
+}
+
+func (s *stage) placeBill(key, reference, bill string) (o placed, answer []byte, status int) {
+	s.Helper()
 	body := fmt.Sprintf(`{"client_reference":%q,"merchant":"pma","payer":{"member_id":"1361049"},"provider":"scripted",
-"amount":{"value":"20","currency":"TWD"},"lines":[{"bill_no":"H60983881309263","name":"停車費","quantity":1,"unit_price":"20","subtotal":"20"}],
-"return_url":"https://core.example/result","expires_in":"30m"}`, reference)
+"amount":{"value":"20","currency":"TWD"},"lines":[{"bill_no":%q,"name":"停車費","quantity":1,"unit_price":"20","subtotal":"20"}],
+"return_url":"https://core.example/result","expires_in":"30m"}`, reference, bill)
 	s.until("an answer to "+reference, func() (bool, error) {
 		var err error
 		status, answer, err = s.ask(http.MethodPost, "/v1/orders", key, body, &o)

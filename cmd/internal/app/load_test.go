@@ -278,7 +278,9 @@ func TestBlackHoledRedis(t *testing.T) {
 		name := "live"
 		if turn%2 == 1 {
 			name = "black"
-			redis.Pause()
+			if err := redis.Pause(); err != nil {
+				t.Fatal(err)
+			}
 			first := &tally{}
 			for !a.redis.Degraded() {
 				timed(first, order)
@@ -295,7 +297,9 @@ func TestBlackHoledRedis(t *testing.T) {
 			timed(figures["calls "+name], admit)
 		}
 		if name == "black" {
-			redis.Resume()
+			if err := redis.Resume(); err != nil {
+				t.Fatal(err)
+			}
 			testkit.Until(t, "Redis is found again", func() bool { _ = a.redis.Ping(t.Context()); return !a.redis.Degraded() })
 		}
 	}

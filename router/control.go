@@ -133,6 +133,8 @@ type Condition struct {
 	Provider    string
 	Maintenance bool      // in a window now
 	QuietUntil  time.Time // zero: it may be asked
+	Why         string    // nobody is sent there now; a rule's code
+	Until       time.Time // of Why; zero: not known
 }
 
 // Conditions tells of every account, in the order of display.
@@ -141,9 +143,16 @@ func (r *Router) Conditions() []Condition {
 	rules := r.rules(w)
 	list := make([]Condition, len(w.display))
 	for i, a := range w.display {
-		provider := a.Provider.Describe().Name
-		_, in := rules.Calendar.Now(policy.Subject{Account: a.Name, Provider: provider}, now)
-		list[i] = Condition{Account: a.Name, Provider: provider, Maintenance: in, QuietUntil: r.quietUntil(a.Name)}
+		d := a.Provider.Describe()
+		window, in := rules.Calendar.Now(policy.Subject{Account: a.Name, Provider: d.Name}, now)
+		list[i] = Condition{Account: a.Name, Provider: d.Name, Maintenance: in, QuietUntil: r.quietUntil(a.Name)}
+		health := r.health(a.Name, d)
+		switch {
+		case in:
+			list[i].Why, list[i].Until = policy.Maintenance, window.End
+		case health.Down:
+			list[i].Why, list[i].Until = health.Why, health.Until
+		}
 	}
 	return list
 }

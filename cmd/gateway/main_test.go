@@ -216,7 +216,7 @@ func start(t *testing.T, config string) *gateway {
 func insist(t *testing.T, config string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), binary, "providers", "open", "-f", config, "--for", "0s", "--reason", "its bank is a test's", "bravobank-main").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "bravobank-main: breaker held closed") {
+	if err != nil || !strings.Contains(string(out), "bravobank-main held in use") {
 		t.Fatalf("%s, %v", out, err)
 	}
 }

@@ -78,15 +78,26 @@ func TestProvidersCommands(t *testing.T) {
 	}
 	o.says("providers", "close", "--reason", "it is down", "--by", "lin", "--for", "1h", "bravobank-main")
 	testkit.Until(t, "nobody is sent to a closed account", func() bool { return order() == 503 })
-	if a := o.account(); len(a.Controls) != 1 || a.Controls[0].Reason != "it is down" || a.Controls[0].By != "lin" || a.Controls[0].Until.IsZero() {
+	if a := o.account(); len(a.Controls) != 2 || a.Controls[1].Reason != "it is down" || a.Controls[1].By != "lin" || a.Controls[1].Until.IsZero() {
 		t.Errorf("status %+v", a)
 	}
-	if got := o.says("providers", "status"); !strings.Contains(got, "force bravobank-main by lin until ") || !strings.Contains(got, ": it is down") {
-		t.Errorf("status:\n%s", got)
+	for _, want := range []string{"out of use: forced_open until ", "create closed by an operator", "bravobank-main/create closed until ", " by lin: it is down"} {
+		if got := o.says("providers", "status"); !strings.Contains(got, want) {
+			t.Errorf("status does not say %q:\n%s", want, got)
+		}
 	}
+	o.says("providers", "close", "--reason", "its answers are wrong", "--by", "lin", "--op", "all", "bravobank-main")
+	if a := o.account(); len(a.Controls) != 1 || a.Controls[0].Name != "bravobank-main" {
+		t.Errorf("all does not displace one: %+v", a)
+	}
+	o.says("providers", "close", "--reason", "it is down", "--op", "refund", "bravobank-main")
 	o.says("providers", "reset", "--reason", "it is back", "--by", "lin", "bravobank-main")
+	if a := o.account(); len(a.Controls) != 0 {
+		t.Errorf("not all was taken back: %+v", a)
+	}
+	o.says("providers", "close", "--reason", "it is down", "bravobank-main")
 	o.says("providers", "open", "--reason", "nobody answers here", "--for", "0s", "bravobank-main")
-	testkit.Until(t, "an account taken back gets orders", func() bool { return order() == 201 })
+	testkit.Until(t, "an account that is opened after it was closed gets orders", func() bool { return order() == 201 })
 
 	o.says("providers", "window", "add", "--reason", "moves", "--by", "lin", "--account", "bravobank-main", "--start", time.Now().Add(time.Minute).Format(time.RFC3339), "move")
 	testkit.Until(t, "nobody is sent into a window", func() bool { return order() == 503 })
@@ -96,7 +107,7 @@ func TestProvidersCommands(t *testing.T) {
 	o.says("providers", "window", "drop", "--reason", "put off", "--by", "lin", "move")
 	testkit.Until(t, "a window that is taken back holds nobody up", func() bool { return order() == 201 })
 	log := o.says("providers", "log")
-	for _, want := range []string{"set force bravobank-main open until", "took back force bravobank-main", "it is back", "set window move", "took back window move", "put off"} {
+	for _, want := range []string{"bravobank-main/create closed until", "took back: bravobank-main/create closed", "it is back", "window move {", "took back: window move", "put off"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log does not say %q:\n%s", want, log)
 		}
@@ -135,6 +146,14 @@ func TestRouteExplain(t *testing.T) {
 	if got := o.says("route", "explain", "--order", file); !strings.Contains(got, "wished bravobank, by display order") || !strings.Contains(got, "   1  bravobank-main") {
 		t.Errorf("%s", got)
 	}
+	o.says("providers", "close", "--reason", "x", "bravobank-main")
+	testkit.Until(t, "what the replica knows is looked at", func() bool {
+		return strings.Contains(o.says("route", "explain", "--order", file), "forced_open until ")
+	})
+	o.says("providers", "reset", "--reason", "x", "--op", "create", "bravobank-main")
+	testkit.Until(t, "it is kept when it is taken back", func() bool {
+		return strings.Contains(o.says("route", "explain", "--order", file), "   1  bravobank-main")
+	})
 	var receipt struct {
 		Considered []struct {
 			Account string

@@ -12,6 +12,9 @@ const (
 	ForceClosed              // calls, whatever faults there are
 )
 
+// String is open, closed or nothing.
+func (f Force) String() string { return [...]string{"", "open", "closed"}[f] }
+
 // Forced is one decision of an operator.
 type Forced struct {
 	Account, Op string // Op empty: all of the account's that have no decision of their own

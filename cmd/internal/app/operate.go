@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pay.taipei/gateway/configs"
+	"pay.taipei/gateway/internal/breaker"
 	"pay.taipei/gateway/money"
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/router/policy"
@@ -23,18 +24,44 @@ type Account struct {
 	Provider    string    `json:"provider"`
 	Maintenance bool      `json:"maintenance"`          // now
 	QuietUntil  time.Time `json:"quiet_until,omitzero"` // the provider wants to be left alone
+	Why         string    `json:"why,omitempty"`        // nobody is sent there; a rule of the directory
+	Until       time.Time `json:"until,omitzero"`       // of Why; zero: not known
 	Operations  []Breaker `json:"operations,omitempty"` // as this replica found them
 	Controls    []Control `json:"controls,omitempty"`   // in force
+}
+
+// Is says in words whether somebody is sent there.
+func (a *Account) Is() string {
+	if a.Why == "" {
+		return "in use"
+	}
+	return "out of use: " + a.Why
 }
 
 // Breaker is one breaker of an account.
 type Breaker struct {
 	Op     string    `json:"operation"`
-	State  string    `json:"state"`
+	State  string    `json:"state"`             // what faults made of it
+	Forced string    `json:"forced,omitempty"`  // open or closed, by an operator
 	Why    string    `json:"refuses,omitempty"` // why calls are refused now
 	Until  time.Time `json:"until,omitzero"`
 	Faults int       `json:"faults"`
 	Calls  int       `json:"calls"`
+}
+
+// Text is the breaker for people: theirs is not the word "open" for what lets nothing through.
+func (b *Breaker) Text() string {
+	switch {
+	case b.Forced == "open":
+		return "closed by an operator"
+	case b.Forced == "closed":
+		return "held in use"
+	case b.Why != "":
+		return fmt.Sprintf("tripped (%d of %d calls failed)", b.Faults, b.Calls)
+	case b.State != breaker.Closed.String():
+		return "being tried again"
+	}
+	return "well"
 }
 
 // Control is something that is imposed on an account.
@@ -51,10 +78,10 @@ type Control struct {
 func (a *App) Accounts(ctx context.Context) ([]Account, error) {
 	list, states := []Account{}, a.gates.set.States()
 	for _, c := range a.router.Conditions() {
-		account := Account{Name: c.Account, Provider: c.Provider, Maintenance: c.Maintenance, QuietUntil: c.QuietUntil}
+		account := Account{Name: c.Account, Provider: c.Provider, Maintenance: c.Maintenance, QuietUntil: c.QuietUntil, Why: c.Why, Until: c.Until}
 		for _, s := range states {
 			if s.Account == c.Account {
-				account.Operations = append(account.Operations, Breaker{s.Op, s.Phase.String(), string(s.Why), s.Until, s.Faults, s.Calls})
+				account.Operations = append(account.Operations, Breaker{s.Op, s.Phase.String(), s.Forced.String(), string(s.Why), s.Until, s.Faults, s.Calls})
 			}
 		}
 		list = append(list, account)
@@ -109,6 +136,17 @@ func (a *App) accountsPage(w http.ResponseWriter, r *http.Request) {
 	_ = e.Encode(list) // the peer has gone: nobody to tell
 }
 
+// explainPage tells operators where an order would go, and why.
+func (a *App) explainPage(w http.ResponseWriter, r *http.Request) {
+	receipt, err := a.Explain(http.MaxBytesReader(w, r.Body, 1<<20), orders.OrderNo(r.URL.Query().Get("order_no")))
+	if err != nil {
+		answer(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(receipt) // the peer has gone: nobody to tell
+}
+
 // Operate opens a gateway for one act of an operator beside the one that serves: nothing runs in the background. The store
 // must have been migrated.
 func Operate(ctx context.Context, c *configs.Config, act func(*App) error) error {
@@ -131,8 +169,8 @@ func (a *App) Store() interface {
 	return a.store
 }
 
-// Explain tells where an order would go now, and why; the order is as POST /v1/orders takes it. Breakers belong to the
-// replicas that serve, and are not looked at.
+// Explain tells where an order would go now, and why; the order is as POST /v1/orders takes it. Breakers are those of this
+// process.
 func (a *App) Explain(order io.Reader, no orders.OrderNo) (policy.Receipt, error) {
 	var in struct {
 		Merchant string          `json:"merchant"`

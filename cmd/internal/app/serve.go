@@ -160,6 +160,7 @@ func (a *App) ops() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.metrics.Handler(a.refresh))
 	mux.HandleFunc("GET /accounts", a.accountsPage)
+	mux.HandleFunc("POST /explain", a.explainPage)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
@@ -180,7 +181,7 @@ func (a *App) ops() http.Handler {
 func answer(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintln(w, text) // the peer has gone: nobody to tell
+	_, _ = fmt.Fprintln(w, text) //nolint:gosec // plain text; the peer has gone: nobody to tell
 }
 
 // refresh reads the figures that live in the store.

@@ -97,6 +97,9 @@ func (v *validator) find(path string) (n ast.Node, block bool) {
 	return n, false
 }
 
+// IsKeyID says whether a client's API key may have this id.
+func IsKeyID(s string) bool { return keyIDForm.MatchString(s) }
+
 // mayBeSecret are the settings whose value is never quoted: they hold secrets, or a
 // slip of the hand puts one there.
 var mayBeSecret = regexp.MustCompile(`^(store|redis)|\.keys|\.settings|\.url$`)

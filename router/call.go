@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"pay.taipei/gateway/providers"
@@ -67,7 +68,11 @@ func call[T any](ctx context.Context, r *Router, account string, op providers.Op
 	kind := "ok"
 	if err != nil {
 		kind = providers.KindOf(err).String()
-		r.d.Log.Warn("provider call", "account", account, "op", string(op), "kind", kind, "err", err)
+		level := slog.LevelWarn
+		if told == CallAnswered {
+			level = slog.LevelInfo // a no is an answer: who has not opened the page yet is not found
+		}
+		r.d.Log.Log(ctx, level, "provider call", "account", account, "op", string(op), "kind", kind, "err", err)
 	}
 	r.d.Meter.ProviderCall(account, string(op), kind, r.d.Now().Sub(start))
 	r.heed(outer, account, err)

@@ -365,7 +365,7 @@ func TestCallbackManyCopies(t *testing.T) {
 			b.counted(t, `callbacks_total{account="bravobank-main",verdict="refused"}`, 0)
 			b.counted(t, `order_moves_total{to="paid"}`, 1)
 			b.happened(t, p, "order.created", "order.paid")
-			if kept := b.evidence(t, p.no); len(kept) != 1 || !strings.HasPrefix(kept[0], "callback: applied") {
+			if kept := b.evidence(t, p.no); len(kept) != 1 || !strings.HasPrefix(kept[0], "callback: paid, applied") {
 				t.Errorf("evidence %v, want one row", kept)
 			}
 		})
@@ -408,7 +408,7 @@ func TestCallbackContradictsOurRecord(t *testing.T) {
 			if o.Status != "open" || !o.Review || o.Redirect != nil || o.CheckoutURL != nil || o.Attempts[0].Status != "pending" || o.Attempts[0].PaidAt != nil {
 				t.Errorf("the order is not frozen: %+v", o)
 			}
-			if kept, want := b.evidence(t, p.no), []string{"callback: review, differs in " + c.why + ", received 2 times"}; !slices.Equal(kept, want) {
+			if kept, want := b.evidence(t, p.no), []string{"callback: paid, review, differs in " + c.why + ", received 2 times"}; !slices.Equal(kept, want) {
 				t.Errorf("evidence %q, want %q", kept, want)
 			}
 			if status := b.click(t, p); status != http.StatusSeeOther {

@@ -29,6 +29,7 @@ type commands struct {
 	Providers providersCmd `cmd:"" help:"Accounts at providers: how they are, and what is imposed on them."`
 	Route     routeCmd     `cmd:"" help:"Where orders go, and why."`
 
+	Key     keyCmd     `cmd:"" help:"Make keys."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

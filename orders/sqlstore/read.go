@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -70,7 +71,7 @@ func lookUp[T orders.OrderNo | orders.AttemptNo](u unit, query string, by ...str
 const (
 	sqlTimelineEvents = `SELECT version, type, occurred_ms, state, attempts, last_error, ended_ms, due_ms FROM events
 		WHERE order_no = $1 ORDER BY version`
-	sqlTimelineEvidence = `SELECT e.digest, e.attempt_no, e.source, e.purpose, e.verdict, e.why, e.seen, e.received_ms
+	sqlTimelineEvidence = `SELECT e.digest, e.attempt_no, e.source, e.purpose, e.verdict, e.why, e.seen, e.received_ms, e.fact
 		FROM attempts a JOIN evidence e ON e.attempt_no = a.attempt_no WHERE a.order_no = $1 ORDER BY e.received_ms, e.digest`
 )
 
@@ -140,16 +141,24 @@ func (s *Store) Waiting(ctx context.Context, no orders.OrderNo) (orders.Waiting,
 }
 
 func scanEvidenceRow(row scan, t *orders.TimelineRow) error {
-	var source, purpose, verdict, why string
+	var source, purpose, verdict, why, told string
 	var seen int64
-	if err := row(&t.Evidence, &t.AttemptNo, &source, &purpose, &verdict, &why, &seen, moment{&t.At}); err != nil {
+	if err := row(&t.Evidence, &t.AttemptNo, &source, &purpose, &verdict, &why, &seen, moment{&t.At}, &told); err != nil {
 		return err
 	}
 	t.What, t.Detail = "evidence", source
 	if purpose != "" {
 		t.Detail += " (" + purpose + ")"
 	}
-	t.Detail += ": " + verdict
+	var said *fact
+	if err := json.Unmarshal([]byte(told), &said); err != nil {
+		return fmt.Errorf("sqlstore: evidence %s: %w", t.Evidence, err)
+	}
+	t.Detail += ": "
+	if said != nil {
+		t.Detail += orders.AttemptState(said.State).String() + ", "
+	}
+	t.Detail += verdict
 	if why != "" {
 		t.Detail += ", differs in " + why
 	}

@@ -187,7 +187,7 @@ const (
 	sqlLockQuery = `UPDATE attempts SET query_fence = query_fence WHERE attempt_no = $1
 		RETURNING query_ms, query_claimed, query_wanted_ms, queried_ms, query_hold_ms`
 	sqlSetQuery = `UPDATE attempts SET query_ms = $2, query_wanted_ms = $3, asked = CASE WHEN $4 THEN 0 ELSE asked END,
-		query_urgent = query_urgent OR $4 WHERE attempt_no = $1`
+		query_last = CASE WHEN $4 THEN '' ELSE query_last END, query_urgent = query_urgent OR $4 WHERE attempt_no = $1`
 )
 
 // due makes an attempt's query due at a moment, but not within spacing of the last one, and not before the provider

@@ -4,11 +4,13 @@ package all
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/bravobank"
+	"pay.taipei/gateway/signing"
 )
 
 // Account is one set of credentials, as the configuration holds it.
@@ -28,6 +30,11 @@ type Deps struct {
 
 // Names are the adapters that Open knows.
 func Names() []string { return []string{bravobank.Name} }
+
+// Schemes are the schemes of test vectors that are known: those of adapters, and those that belong to no provider.
+func Schemes() []signing.Scheme {
+	return slices.Concat(signing.WebhookSchemes(), bravobank.VectorSchemes())
+}
 
 // Open makes the adapter of an account. It connects to nothing.
 func Open(adapter string, a Account, d Deps) (providers.Provider, error) {

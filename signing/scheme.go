@@ -48,6 +48,9 @@ func (in *Inputs) Text(name string) string {
 	return text
 }
 
+// Secret is an input that is the text of a key.
+func (in *Inputs) Secret(name string) Secret { return NewSecret([]byte(in.Text(name))) }
+
 // Number is an input that is a whole number.
 func (in *Inputs) Number(name string) int64 {
 	number, _ := in.values[name].(json.Number)
@@ -56,6 +59,28 @@ func (in *Inputs) Number(name string) int64 {
 		in.fail(name, "a whole number")
 	}
 	return n
+}
+
+// Object is an input that is an object of texts. A number in it is taken as it is written, null as the empty text.
+func (in *Inputs) Object(name string) map[string]string {
+	values, ok := in.values[name].(map[string]any)
+	if !ok {
+		in.fail(name, "an object")
+	}
+	texts := make(map[string]string, len(values))
+	for member, value := range values {
+		switch v := value.(type) {
+		case nil:
+			texts[member] = ""
+		case string:
+			texts[member] = v
+		case json.Number:
+			texts[member] = v.String()
+		default:
+			in.fail(name+"."+member, "a string")
+		}
+	}
+	return texts
 }
 
 // Err is the first fault.

@@ -1,6 +1,7 @@
 // Package signing holds keys and the few primitives that use them: Ed25519,
-// HMAC-SHA256 and the Standard Webhooks 1.0.0 envelope, and a [Secret] that
-// cannot print itself.
+// HMAC-SHA256, the keyed [Digest] and the [CBC] envelope that providers demand,
+// the [Recipe] of texts that are signed field by field, the Standard Webhooks
+// 1.0.0 envelope, and a [Secret] that cannot print itself.
 //
 // Three rules hold everywhere in it.
 //

@@ -10,6 +10,10 @@ import (
 	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/bravobank"
+	"pay.taipei/gateway/providers/esun"
+	"pay.taipei/gateway/providers/linepay"
+	"pay.taipei/gateway/providers/newebpay"
+	"pay.taipei/gateway/providers/sinopac"
 	"pay.taipei/gateway/signing"
 )
 
@@ -31,9 +35,12 @@ type Deps struct {
 // Names are the adapters that Open knows.
 func Names() []string { return []string{bravobank.Name} }
 
-// Schemes are the schemes of test vectors that are known: those of adapters, and those that belong to no provider.
+// Schemes are the schemes of test vectors that are known: those of providers, and those that belong to no provider.
 func Schemes() []signing.Scheme {
-	return slices.Concat(signing.WebhookSchemes(), bravobank.VectorSchemes())
+	return slices.Concat(
+		signing.WebhookSchemes(), bravobank.VectorSchemes(), esun.VectorSchemes(), linepay.VectorSchemes(), newebpay.VectorSchemes(),
+		sinopac.VectorSchemes(),
+	)
 }
 
 // Open makes the adapter of an account. It connects to nothing.

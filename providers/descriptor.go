@@ -41,9 +41,17 @@ type Descriptor struct {
 	// AnswerAuth says by what an answer to Query is authenticated.
 	AnswerAuth AnswerAuth
 
+	// Outcomes are what a payer is told of each way in which a payment can end.
+	Outcomes Outcomes
 	Patience Patience
 	Docs     []DocLink
 }
+
+// Outcomes are texts for payers, by the state of a payment.
+type Outcomes struct{ Paid, Failed, Cancelled, Expired Text }
+
+// Text is one thing said in both languages of the city.
+type Text struct{ ZH, EN string }
 
 // Method is a way to pay that ends at once.
 type Method struct{ Code, NameZH, NameEN string }

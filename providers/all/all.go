@@ -3,14 +3,12 @@ package all
 
 import (
 	"fmt"
-	"io"
 	"slices"
-	"time"
 
-	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/bravobank"
 	"pay.taipei/gateway/providers/esun"
+	"pay.taipei/gateway/providers/internal/account"
 	"pay.taipei/gateway/providers/linepay"
 	"pay.taipei/gateway/providers/newebpay"
 	"pay.taipei/gateway/providers/sinopac"
@@ -18,45 +16,50 @@ import (
 )
 
 // Account is one set of credentials, as the configuration holds it.
-type Account struct {
-	Name        string
-	Environment providers.Environment
-	Decode      func(settings any) error // fills the adapter's own settings, strictly
-}
+type Account = account.Account
 
 // Deps are what adapters are made with.
-type Deps struct {
-	Now  func() time.Time
-	Rand io.Reader
-	// HTTP makes the client that may reach one origin, scheme://host[:port], and nothing else.
-	HTTP func(origin string) (*httpx.Client, error)
+type Deps = account.Deps
+
+// adapter is one that can be opened. Its package offers both functions.
+type adapter struct {
+	name    string
+	open    func(Account, Deps) (providers.Provider, error)
+	schemes func() []signing.Scheme
+}
+
+// adapters are all of them, one line each.
+func adapters() []adapter {
+	return []adapter{
+		{bravobank.Name, bravobank.Open, bravobank.VectorSchemes},
+		{esun.Name, esun.Open, esun.VectorSchemes},
+	}
 }
 
 // Names are the adapters that Open knows.
-func Names() []string { return []string{bravobank.Name} }
+func Names() []string {
+	var names []string
+	for _, a := range adapters() {
+		names = append(names, a.name)
+	}
+	return names
+}
 
 // Schemes are the schemes of test vectors that are known: those of providers, and those that belong to no provider.
 func Schemes() []signing.Scheme {
-	return slices.Concat(
-		signing.WebhookSchemes(), bravobank.VectorSchemes(), esun.VectorSchemes(), linepay.VectorSchemes(), newebpay.VectorSchemes(),
-		sinopac.VectorSchemes(),
-	)
+	schemes := slices.Concat(signing.WebhookSchemes(), linepay.VectorSchemes(), newebpay.VectorSchemes(), sinopac.VectorSchemes())
+	for _, a := range adapters() {
+		schemes = append(schemes, a.schemes()...)
+	}
+	return schemes
 }
 
 // Open makes the adapter of an account. It connects to nothing.
-func Open(adapter string, a Account, d Deps) (providers.Provider, error) {
-	switch adapter {
-	case bravobank.Name:
-		var s bravobank.Settings
-		if err := a.Decode(&s); err != nil {
-			return nil, err
+func Open(name string, a Account, d Deps) (providers.Provider, error) {
+	for _, one := range adapters() {
+		if one.name == name {
+			return one.open(a, d)
 		}
-		client, err := d.HTTP(s.Target())
-		if err != nil {
-			return nil, fmt.Errorf("account %s: api_url: %w", a.Name, err)
-		}
-		return bravobank.Open(bravobank.Account(a), bravobank.Deps{Now: d.Now, Rand: d.Rand, HTTP: client})
-	default:
-		return nil, fmt.Errorf("account %s: adapter %q is not known: want one of %v", a.Name, adapter, Names())
 	}
+	return nil, fmt.Errorf("account %s: adapter %q is not known: want one of %v", a.Name, name, Names())
 }

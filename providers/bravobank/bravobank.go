@@ -118,6 +118,12 @@ func (a *Adapter) Describe() providers.Descriptor {
 		Reopen:      providers.ReopenReuse,
 		FormOrigins: []string{a.origin},
 		AnswerAuth:  providers.AnswerMAC,
+		Outcomes: providers.Outcomes{
+			Paid:      providers.Text{ZH: "熊讚銀行已完成付款。", EN: "Bravo Bank has completed your payment."},
+			Failed:    providers.Text{ZH: "熊讚銀行沒有核准這筆付款，沒有扣款。請再試一次或改用其他付款方式。", EN: "Bravo Bank did not approve this payment, and nothing was charged. Try again or use another way to pay."},
+			Cancelled: providers.Text{ZH: "您在熊讚銀行取消了付款，沒有扣款。", EN: "You cancelled the payment at Bravo Bank, and nothing was charged."},
+			Expired:   providers.Text{ZH: "熊讚銀行的付款頁面已逾時，沒有扣款。", EN: "The page at Bravo Bank timed out, and nothing was charged."},
+		},
 		Patience: providers.Patience{
 			FirstQuery: 10 * time.Second, Spacing: 10 * time.Second, Grace: 30 * time.Second,
 			NotFoundFinal: true, Deadline: 5 * time.Second,

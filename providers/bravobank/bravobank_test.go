@@ -3,6 +3,7 @@ package bravobank_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,8 +13,10 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/bravobank"
+	"pay.taipei/gateway/providers/internal/account"
 	"pay.taipei/gateway/signing"
 )
 
@@ -35,12 +38,17 @@ bank_keys:
 `
 }
 
-func open(t *testing.T, env providers.Environment, text string) (*bravobank.Adapter, error) {
+func open(t *testing.T, env providers.Environment, text string) (providers.Provider, error) {
 	t.Helper()
 	decode := func(v any) error { return yaml.NewDecoder(strings.NewReader(text), yaml.Strict()).Decode(v) }
 	return bravobank.Open(
-		bravobank.Account{Name: "bravobank-main", Environment: env, Decode: decode},
-		bravobank.Deps{Now: stampTime, Rand: &counter{}, HTTP: client(t, "http://127.0.0.1:1")})
+		account.Account{Name: "bravobank-main", Environment: env, Decode: decode},
+		account.Deps{Now: stampTime, Rand: &counter{}, HTTP: func(origin string) (*httpx.Client, error) {
+			if origin != "https://api.bank.example" {
+				return nil, errors.New("elsewhere")
+			}
+			return client(t, "http://127.0.0.1:1"), nil
+		}})
 }
 
 func TestOpen(t *testing.T) {
@@ -111,7 +119,7 @@ func TestSettingsDoNotPrintTheSeed(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(settings("seed: "+goodSeed)), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.Target() != "https://api.bank.example" || string(s.SigningKey.Seed.Reveal()) != goodSeed {
+	if s.APIURL != "https://api.bank.example" || string(s.SigningKey.Seed.Reveal()) != goodSeed {
 		t.Fatal("the settings were not read")
 	}
 	asJSON, err := json.Marshal(s)

@@ -9,15 +9,9 @@ import (
 	"time"
 
 	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/providers/internal/account"
 	"pay.taipei/gateway/signing"
 )
-
-// Account is what an account's configuration says besides the adapter's name.
-type Account struct {
-	Name        string
-	Environment providers.Environment
-	Decode      func(settings any) error // fills the adapter's settings, refusing unknown keys
-}
 
 // Settings is the adapter's block in an account's configuration.
 type Settings struct {
@@ -29,18 +23,9 @@ type Settings struct {
 
 // SigningKey is the private key that signs our orders: exactly one of Seed and SeedFile.
 type SigningKey struct {
-	ID       string `yaml:"id"`        // as registered with the bank
-	Seed     Seed   `yaml:"seed"`      // base64url of 32 bytes
-	SeedFile string `yaml:"seed_file"` // a file that holds the same text
-}
-
-// Seed is a secret that can be read from configuration but not printed.
-type Seed struct{ signing.Secret }
-
-// UnmarshalText keeps the text as it is; Open decodes it.
-func (s *Seed) UnmarshalText(text []byte) error {
-	s.Secret = signing.NewSecret(text)
-	return nil
+	ID       string       `yaml:"id"`        // as registered with the bank
+	Seed     account.Text `yaml:"seed"`      // base64url of 32 bytes
+	SeedFile string       `yaml:"seed_file"` // a file that holds the same text
 }
 
 // BankKey is a public key of the bank.
@@ -50,15 +35,16 @@ type BankKey struct {
 	NotAfter string `yaml:"not_after"` // RFC 3339; empty: no end
 }
 
-// Target is the origin that Deps.HTTP must lead to.
-func (s *Settings) Target() string { return s.APIURL }
-
 // Open makes an adapter from an account's configuration. It reads the file that
 // seed_file names. Its errors name the setting and never show a secret.
-func Open(acct Account, d Deps) (*Adapter, error) {
-	var s Settings
-	if err := acct.Decode(&s); err != nil {
+func Open(acct account.Account, d account.Deps) (providers.Provider, error) {
+	s, err := account.Read[Settings](acct)
+	if err != nil {
 		return nil, err
+	}
+	client, err := d.HTTP(s.APIURL)
+	if err != nil {
+		return nil, fmt.Errorf("account %s: api_url: %w", acct.Name, err)
 	}
 	signer, errSigner := s.SigningKey.open()
 	keys := make([]signing.Ed25519Key, len(s.BankKeys))
@@ -71,7 +57,7 @@ func Open(acct Account, d Deps) (*Adapter, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("account %s: %w", acct.Name, err)
 	}
-	a, err := New(Config{Environment: acct.Environment, OrderURL: s.OrderURL, Signer: signer, BankKeys: keys}, d)
+	a, err := New(Config{Environment: acct.Environment, OrderURL: s.OrderURL, Signer: signer, BankKeys: keys}, Deps{Now: d.Now, Rand: d.Rand, HTTP: client})
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", acct.Name, err)
 	}

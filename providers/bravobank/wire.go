@@ -1,7 +1,6 @@
 package bravobank
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 
 	"pay.taipei/gateway/money"
 	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/providers/internal/wire"
 )
 
 // fields reads one JSON object as strictly as section 2 has it: exact names, none
@@ -22,30 +22,8 @@ type fields struct {
 }
 
 func readObject(raw []byte) *fields {
-	f := &fields{left: make(map[string]json.RawMessage)}
-	if !json.Valid(raw) { // one document, nothing behind it
-		f.err = errors.New("not a JSON document")
-		return f
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		f.err = errors.New("not a JSON object")
-		return f
-	}
-	for d.More() {
-		var value json.RawMessage
-		t, err := d.Token()
-		name, isName := t.(string)
-		if err != nil || !isName || d.Decode(&value) != nil {
-			f.fail(errors.New("not a JSON object"))
-			return f
-		}
-		if _, twice := f.left[name]; twice {
-			f.fail(fmt.Errorf("field %.40q is repeated", name))
-		}
-		f.left[name] = value
-	}
-	return f
+	left, err := wire.Object(raw)
+	return &fields{left: left, err: err}
 }
 
 func (f *fields) fail(err error) {

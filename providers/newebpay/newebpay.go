@@ -5,9 +5,11 @@
 package newebpay
 
 import (
+	"errors"
 	"strconv"
 
 	"pay.taipei/gateway/providers/internal/mpg"
+	"pay.taipei/gateway/providers/internal/wire"
 	"pay.taipei/gateway/signing"
 )
 
@@ -30,7 +32,7 @@ func VectorSchemes() []signing.Scheme {
 // readNotice is what a notice says, for a vector. One that does not verify says nothing, and one of another merchant decides
 // nothing.
 func readNotice(e *mpg.Envelope, merchantID string, body []byte) (map[string]any, error) {
-	form, err := mpg.ParseForm(body)
+	form, err := wire.Form(string(body))
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +44,9 @@ func readNotice(e *mpg.Envelope, merchantID string, body []byte) (map[string]any
 		return map[string]any{"sha_valid": false, "outcome": "pending"}, nil //nolint:nilerr // that it does not verify is the answer
 	}
 	r, err := mpg.ParseResult(plain)
+	if err == nil && r.Fields["MerchantOrderNo"] == "" {
+		err = errors.New("field MerchantOrderNo is missing")
+	}
 	if err != nil {
 		return nil, err
 	}

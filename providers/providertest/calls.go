@@ -62,7 +62,7 @@ func (s *subject) ask(reply Reply) (providers.Snapshot, error) {
 	}
 	ctx, cancel := within()
 	defer cancel()
-	s.with(reply)
+	s.with(providers.OpQuery, reply)
 	return s.adapter.Query(ctx, ref)
 }
 
@@ -113,7 +113,7 @@ func (s *subject) codes(o operation) error {
 func (s *subject) answered(o operation, r Reply) error {
 	ctx, cancel := within()
 	defer cancel()
-	s.with(r)
+	s.with(o.op, r)
 	return o.call(ctx, s.adapter)
 }
 
@@ -277,7 +277,7 @@ func spoilt(good Reply, spoil func(*httptest.ResponseRecorder)) Reply {
 func (s *subject) cancelled(o operation) error {
 	over, cancel := within()
 	cancel()
-	s.with(o.good)
+	s.with(o.op, o.good)
 	if err := s.typed(o.call(over, s.adapter), o.op, providers.Unavailable); err != nil {
 		return fmt.Errorf("context over before the call: %w", err)
 	}
@@ -291,7 +291,7 @@ func (s *subject) cancelled(o operation) error {
 
 // hangs lets the provider think for ever once ended has run, and wants the call back.
 func (s *subject) hangs(ctx context.Context, o operation, ended func()) error {
-	s.with(func(_ http.ResponseWriter, r *http.Request, _ []byte) {
+	s.with(o.op, func(_ http.ResponseWriter, r *http.Request, _ []byte) {
 		ended()
 		<-r.Context().Done()
 	})
@@ -330,6 +330,29 @@ func (t timeout) Err() error {
 	}
 }
 
+// firstLost: when what an operation asks first is not answered, it was not carried out.
+func (s *subject) firstLost(o operation) error {
+	if _, first := s.h.Before[o.op]; !first || o.op == providers.OpQuery {
+		return nil
+	}
+	for _, bad := range badAnswers() {
+		s.with(o.op, o.good)
+		s.mu.Lock()
+		s.before.Reply = bad.reply
+		s.mu.Unlock()
+		ctx, cancel := within()
+		err := s.typed(o.call(ctx, s.adapter), o.op, providers.Unavailable)
+		cancel()
+		if err == nil && len(s.arrived()) != 0 {
+			err = errors.New("the operation was sent all the same")
+		}
+		if err != nil {
+			return fmt.Errorf("%s to what comes first: %w", bad.name, err)
+		}
+	}
+	return nil
+}
+
 // oneSend: whatever happens to a call that may move money or make a payment, it is
 // sent once, and it is unknown unless it certainly did not arrive.
 func (s *subject) oneSend(o operation) error {
@@ -337,6 +360,9 @@ func (s *subject) oneSend(o operation) error {
 		return err
 	}
 	if err := s.lost(o); err != nil {
+		return err
+	}
+	if err := s.firstLost(o); err != nil {
 		return err
 	}
 	if err := s.forgedAnswers(o); err != nil {
@@ -365,7 +391,7 @@ func confirmPaid(s *subject) error {
 		return skipped("no Confirmer")
 	}
 	var snap providers.Snapshot
-	err := s.good(s.h.Answers.Confirm, func(ctx context.Context, ref providers.AttemptRef) (err error) {
+	err := s.good(providers.OpConfirm, s.h.Answers.Confirm, func(ctx context.Context, ref providers.AttemptRef) (err error) {
 		snap, err = c.Confirm(ctx, providers.ConfirmRequest{Attempt: ref})
 		return err
 	})
@@ -389,10 +415,16 @@ func refundDone(s *subject) error {
 		return skipped("no Refunder")
 	}
 	var result providers.RefundResult
-	err := s.good(s.h.Answers.Refund, func(ctx context.Context, ref providers.AttemptRef) (err error) {
+	err := s.good(providers.OpRefund, s.h.Answers.Refund, func(ctx context.Context, ref providers.AttemptRef) (err error) {
 		result, err = r.Refund(ctx, refundOf(ref))
 		return err
 	})
+	if err == nil && s.h.Answers.RefundQueued {
+		if result.State != providers.RefundPending {
+			return fmt.Errorf("the refund was only accepted, the result says %+v", result)
+		}
+		return nil
+	}
 	if err == nil && (result.State != providers.RefundDone || result.ProviderRefundNo == "") {
 		return fmt.Errorf("the refund was done, the result says %+v", result)
 	}
@@ -400,14 +432,14 @@ func refundDone(s *subject) error {
 }
 
 // good makes a call for Order's attempt, which must be sent once.
-func (s *subject) good(reply Reply, call func(context.Context, providers.AttemptRef) error) error {
+func (s *subject) good(op providers.Op, reply Reply, call func(context.Context, providers.AttemptRef) error) error {
 	ref, err := s.attempt()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := within()
 	defer cancel()
-	s.with(reply)
+	s.with(op, reply)
 	if err := call(ctx, ref); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
@@ -48,6 +49,11 @@ func descriptorComplete(s *subject) error {
 	need("AmountUnit", d.AmountUnit != "")
 	need("PayeeField and PayerField, or that they are not carried", d.PayeeField != "" && d.PayerField != "")
 	need("Patience", d.Patience.FirstQuery > 0 && d.Patience.Spacing > 0 && d.Patience.Grace > 0)
+	for what, text := range map[string]providers.Text{
+		"paid": d.Outcomes.Paid, "failed": d.Outcomes.Failed, "cancelled": d.Outcomes.Cancelled, "expired": d.Outcomes.Expired,
+	} {
+		need("what payers are told of an attempt that is "+what, text.ZH != "" && text.EN != "")
+	}
 	need("Docs", len(d.Docs) > 0)
 	for _, doc := range d.Docs {
 		need("title and address of a document", doc.Title != "" && doc.URL != "")
@@ -163,11 +169,13 @@ func callbackChecks() []check {
 		{"callback/path", signedCallback(callbackPath)},
 		{"callback/signature-missing-or-twice", signedCallback(callbackHeaders)},
 		{"callback/forged", signedCallback(callbackForged)},
+		{"callback/fields", signedCallback(callbackFields)},
 		{"callback/stamp", signedCallback(callbackStamp)},
 		{"callback/direction", signedCallback(callbackDirection)},
 		{"callback/nonce", signedCallback(callbackNonce)},
 		{"callback/unknown-state", signedCallback(callbackUnknown)},
 		{"callback/hint", callbackHint},
+		{"callback/pointer", callbackPointer},
 		{"ack/exact-bytes", ackBytes},
 	}
 }
@@ -198,12 +206,15 @@ func callbackGenuine(s *subject, d providers.CallbackDecoder) error {
 	if n.AttemptNo != s.h.Order.AttemptNo || n.Snapshot == nil {
 		return fmt.Errorf("the notice names attempt %q and has snapshot %v", n.AttemptNo, n.Snapshot)
 	}
-	return s.bound(*n.Snapshot)
+	return s.bound(*n.Snapshot, s.h.Callbacks.Unbound...)
 }
 
-// refused asserts that nothing of a callback is believed.
+// refused asserts that nothing of a callback is believed. What a browser brings may be a hint.
 func (s *subject) refused(d providers.CallbackDecoder, what string, raw providers.RawCallback) error {
 	n, err := d.DecodeCallback(raw)
+	if err == nil && n.Snapshot == nil && raw.Channel == providers.ChannelBrowser {
+		return nil
+	}
 	if err == nil {
 		return fmt.Errorf("%s: accepted as %+v", what, n)
 	}
@@ -216,12 +227,36 @@ func (s *subject) refused(d providers.CallbackDecoder, what string, raw provider
 	return nil
 }
 
+// harmless asserts that a changed callback is refused, or, where fields are signed and not bytes, that it says the same.
+func (s *subject) harmless(d providers.CallbackDecoder, what string, raw providers.RawCallback) error {
+	if s.h.Callbacks.FieldSigned {
+		genuine, err := d.DecodeCallback(s.h.Callbacks.Paid())
+		if err != nil {
+			return err
+		}
+		if n, err := d.DecodeCallback(raw); err == nil && reflect.DeepEqual(n, genuine) {
+			return nil
+		}
+	}
+	return s.refused(d, what, raw)
+}
+
+// signedPart gives the bytes of a callback that carry its fields, and puts changed ones in their place.
+func signedPart(raw providers.RawCallback) (part []byte, put func(*providers.RawCallback, []byte)) {
+	if raw.RawQuery != "" {
+		return []byte(raw.RawQuery), func(r *providers.RawCallback, b []byte) { r.RawQuery = string(b) }
+	}
+	return bytes.Clone(raw.Body), func(r *providers.RawCallback, b []byte) { r.Body = b }
+}
+
 func callbackChanged(s *subject, d providers.CallbackDecoder) error {
-	for i := range s.h.Callbacks.Paid().Body {
+	whole, put := signedPart(s.h.Callbacks.Paid())
+	for i := range whole {
 		for _, bit := range []byte{0x01, 0x20} { // another character, and the other case
-			raw := s.h.Callbacks.Paid()
-			raw.Body[i] ^= bit
-			if err := s.refused(d, fmt.Sprintf("body, byte %d ^ %#x", i, bit), raw); err != nil {
+			raw, changed := s.h.Callbacks.Paid(), bytes.Clone(whole)
+			changed[i] ^= bit
+			put(&raw, changed)
+			if err := s.harmless(d, fmt.Sprintf("byte %d ^ %#x", i, bit), raw); err != nil {
 				return err
 			}
 		}
@@ -233,8 +268,8 @@ func callbackChanged(s *subject, d providers.CallbackDecoder) error {
 		"twice":        func(b []byte) []byte { return append(b, b...) },
 	} {
 		raw := s.h.Callbacks.Paid()
-		raw.Body = change(raw.Body)
-		if err := s.refused(d, "body, "+what, raw); err != nil {
+		put(&raw, change(bytes.Clone(whole)))
+		if err := s.harmless(d, what, raw); err != nil {
 			return err
 		}
 	}
@@ -309,6 +344,49 @@ func callbackForged(s *subject, d providers.CallbackDecoder) error {
 	return nil
 }
 
+// callbackFields drops, repeats and renames the fields of a form, and adds one. Whoever reads the first of two while another
+// reads the last, or a name in any case, can be told two things with one signature.
+func callbackFields(s *subject, d providers.CallbackDecoder) error {
+	if !s.h.Callbacks.FieldSigned {
+		return skipped("the signature covers bytes, not fields: see callback/changed-byte")
+	}
+	whole, put := signedPart(s.h.Callbacks.Paid())
+	pairs := strings.Split(string(whole), "&")
+	change := func(what string, changed []string, check func(*subject, providers.CallbackDecoder, string, providers.RawCallback) error) error {
+		raw := s.h.Callbacks.Paid()
+		put(&raw, []byte(strings.Join(changed, "&")))
+		return check(s, d, what, raw)
+	}
+	for i, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		for _, one := range []struct {
+			what    string
+			changed []string
+			check   func(*subject, providers.CallbackDecoder, string, providers.RawCallback) error
+		}{
+			{"without " + name, slices.Delete(slices.Clone(pairs), i, i+1), (*subject).harmless},
+			{name + " twice", append(slices.Clone(pairs), pair), (*subject).refused},
+			{"another " + name + " first", append([]string{name + "=1"}, pairs...), (*subject).refused},
+			{"another " + name + " last", append(slices.Clone(pairs), name+"=1"), (*subject).refused},
+			{name + " in the other case", slices.Replace(slices.Clone(pairs), i, i+1, otherCase(name)+"="+value), (*subject).harmless},
+			{name + " also in the other case", append(slices.Clone(pairs), otherCase(name)+"=1"), (*subject).harmless},
+			{name + " is empty", slices.Replace(slices.Clone(pairs), i, i+1, name+"="), (*subject).harmless},
+		} {
+			if err := change(one.what, one.changed, one.check); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func otherCase(name string) string {
+	if lower := strings.ToLower(name); lower != name {
+		return lower
+	}
+	return strings.ToUpper(name)
+}
+
 func callbackStamp(s *subject, d providers.CallbackDecoder) error {
 	far := s.h.Callbacks.Tolerance
 	if far == 0 {
@@ -349,16 +427,22 @@ func callbackDirection(s *subject, d providers.CallbackDecoder) error {
 	}
 	for _, o := range ops {
 		ctx, cancel := within()
-		s.with(o.good)
+		s.with(o.op, o.good)
 		err := o.call(ctx, s.adapter)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("%s: %w", o.op, err)
 		}
 		for _, r := range s.arrived() {
-			raw := providers.RawCallback{Method: r.Method, Path: r.Path, RawQuery: r.RawQuery, Header: r.Header, Body: r.Body, ReceivedAt: s.h.Now}
-			if err := s.refused(d, "our own "+string(o.op), raw); err != nil {
-				return err
+			for what, raw := range map[string]providers.RawCallback{
+				"as it is": {Method: r.Method, Path: r.Path, RawQuery: r.RawQuery, Header: r.Header, Body: r.Body, ReceivedAt: s.h.Now},
+				"with the browser": {
+					Channel: providers.ChannelBrowser, Method: http.MethodGet, Path: r.Path, RawQuery: string(r.Body), Header: r.Header, ReceivedAt: s.h.Now,
+				},
+			} {
+				if err := s.refused(d, "our own "+string(o.op)+", "+what, raw); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -407,6 +491,21 @@ func callbackHint(s *subject) error {
 	return nil
 }
 
+// callbackPointer: the provider's token goes back into the query as it came, and nothing else of the message is believed.
+func callbackPointer(s *subject) error {
+	d, ok := s.adapter.(providers.CallbackDecoder)
+	if !ok || len(s.h.Callbacks.Pointers) == 0 {
+		return skipped("the provider sends no pointers")
+	}
+	for name, pointer := range s.h.Callbacks.Pointers {
+		raw, want := pointer()
+		if n, err := d.DecodeCallback(raw); err != nil || n.Snapshot != nil || n.Pointer != want {
+			return fmt.Errorf("%s: pointer %q, snapshot %v, %w; want %q and nothing else", name, n.Pointer, n.Snapshot, err, want)
+		}
+	}
+	return nil
+}
+
 func ackBytes(s *subject) error {
 	d, ok := s.adapter.(providers.CallbackDecoder)
 	if !ok {
@@ -450,7 +549,7 @@ func secretsNotShown(s *subject) error {
 	for _, o := range ops {
 		for _, bad := range append(badAnswers(), badAnswer{"good", o.good}, badAnswer{"echo", body(strings.Join(s.h.Secrets, " "))}) {
 			ctx, cancel := within()
-			s.with(bad.reply)
+			s.with(o.op, bad.reply)
 			said = append(said, o.call(ctx, s.adapter))
 			cancel()
 		}
@@ -520,7 +619,7 @@ func twoCallers(s *subject) error {
 	if err != nil {
 		return err
 	}
-	s.with(s.h.Answers.Paid)
+	s.with(providers.OpQuery, s.h.Answers.Paid)
 	errs := make([]error, 2)
 	var wg sync.WaitGroup
 	for i := range errs {

@@ -25,6 +25,7 @@ import (
 	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/money"
 	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/signing"
 )
 
 // Target is what an adapter under test is made with. The kit owns HTTP.
@@ -61,9 +62,18 @@ type Harness struct {
 	// Unbound lists what the provider's messages do not carry, of "amount", "merchant"
 	// and "environment".
 	Unbound []string
+	// Before tells what an operation sends first, by operation: requests that change nothing, such as one for a nonce. They
+	// do not count as the operation's one send.
+	Before map[providers.Op]Before
 
 	Callbacks Callbacks
 	Answers   Answers
+}
+
+// Before is a request that comes before the one that counts, and its answer.
+type Before struct {
+	Is    func(Request) bool
+	Reply Reply
 }
 
 // Callbacks describes what the provider sends. It is needed for a CallbackDecoder.
@@ -80,6 +90,14 @@ type Callbacks struct {
 	// Echo makes callbacks out of the bytes of an order that we signed.
 	Echo func(providers.Redirect, *Request) []providers.RawCallback
 
+	// Unbound is as Harness.Unbound, for what callbacks alone do not carry.
+	Unbound []string
+	// FieldSigned says that the signature covers fields of a form, in the body or in the query string, and not its bytes:
+	// another spelling of the same fields, or a change of one that is not under the signature, gives the same notice.
+	FieldSigned bool
+	// Pointers are unsigned messages that name a payment by the provider's own token, with that token.
+	Pointers map[string]func() (providers.RawCallback, string)
+
 	Headers    []string                           // those that carry the signature or lie under it
 	PathSigned bool                               // the path lies under the signature
 	Tolerance  time.Duration                      // of the stamp; zero: the scheme has none
@@ -94,6 +112,8 @@ type Answers struct {
 	Unknown Reply // to a query, genuine, with a state that no document lists
 	Confirm Reply // Order is paid now; nil without that power
 	Refund  Reply // done; nil without that power
+	// RefundQueued says that Refund means accepted: a query tells when it is done.
+	RefundQueued bool
 
 	// Code answers a call with an error code of the provider, as the provider sends it. Nil:
 	// the provider has none.
@@ -174,9 +194,10 @@ type subject struct {
 	server *http.Server
 	served chan struct{}
 
-	mu    sync.Mutex
-	reply Reply
-	seen  []Request
+	mu     sync.Mutex
+	reply  Reply
+	before Before
+	seen   []Request // without those that came before
 }
 
 func newSubject(h Harness) (*subject, error) {
@@ -215,9 +236,14 @@ func (s *subject) answer(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	arrived := Request{Method: r.Method, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery, Header: r.Header.Clone(), Body: body}
 	s.mu.Lock()
-	s.seen = append(s.seen, Request{Method: r.Method, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery, Header: r.Header.Clone(), Body: body})
 	reply := s.reply
+	if s.before.Is != nil && s.before.Is(arrived) {
+		reply = s.before.Reply
+	} else {
+		s.seen = append(s.seen, arrived)
+	}
 	s.mu.Unlock()
 	if reply == nil {
 		html(w, http.StatusNotFound)
@@ -226,11 +252,11 @@ func (s *subject) answer(w http.ResponseWriter, r *http.Request) {
 	reply(w, r, body)
 }
 
-// with sets the reply to come and forgets what arrived.
-func (s *subject) with(r Reply) {
+// with sets the reply to come to an operation and forgets what arrived.
+func (s *subject) with(op providers.Op, r Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reply, s.seen = r, nil
+	s.reply, s.before, s.seen = r, s.h.Before[op], nil
 }
 
 func (s *subject) arrived() []Request {
@@ -250,7 +276,7 @@ func within() (context.Context, context.CancelFunc) {
 func (s *subject) create(req providers.CreateRequest) (providers.Created, *Request, error) {
 	ctx, cancel := within()
 	defer cancel()
-	s.with(s.h.Answers.Create)
+	s.with(providers.OpCreate, s.h.Answers.Create)
 	created, err := s.adapter.Create(ctx, req)
 	seen := s.arrived()
 	if err != nil || len(seen) == 0 {
@@ -366,10 +392,10 @@ func (s *subject) typed(err error, op providers.Op, kinds ...providers.Kind) err
 }
 
 // bound asserts that a snapshot carries what the router binds to its own record.
-func (s *subject) bound(snap providers.Snapshot) error {
+func (s *subject) bound(snap providers.Snapshot, unbound ...string) error {
 	var wrong []string
 	carries := func(what string, right bool) {
-		if !right && !slices.Contains(s.h.Unbound, what) {
+		if !right && !slices.Contains(s.h.Unbound, what) && !slices.Contains(unbound, what) {
 			wrong = append(wrong, what)
 		}
 	}
@@ -416,4 +442,39 @@ func (h Harness) other() (providers.CreateRequest, error) {
 	o.Merchant.PayeeMemberID, o.PayerMemberID = "7790001", "8800042"
 	o.AttemptNo = o.AttemptNo[:len(o.AttemptNo)-2] + "87"
 	return o, nil
+}
+
+// FileVectors are the vectors of a file as a harness takes them: each must be what its scheme makes of its inputs.
+func FileVectors(file []byte, schemes []signing.Scheme) (map[string]func(providers.Provider) error, error) {
+	results, err := providers.CheckVectors(file, schemes)
+	if err != nil {
+		return nil, err
+	}
+	checks := make(map[string]func(providers.Provider) error, len(results))
+	for _, r := range results {
+		checks[r.ID] = func(providers.Provider) error {
+			if !r.Pass {
+				return fmt.Errorf("expected %v, got %v: %s", r.Expected, r.Got, r.Err)
+			}
+			return nil
+		}
+	}
+	return checks, nil
+}
+
+// Order is an order of the kit's, with a payee as the provider knows it.
+func Order(payee string, at time.Time) (providers.CreateRequest, error) {
+	twenty, errOne := money.FromUnits(20, money.TWD)
+	forty, errAll := money.FromUnits(40, money.TWD)
+	line := func(bill string) providers.BillLine {
+		return providers.BillLine{BillNo: bill, Name: "停車費", Quantity: 1, UnitPrice: twenty, Subtotal: twenty}
+	}
+	return providers.CreateRequest{
+		OrderNo: "2017061300000016", AttemptNo: "201706130000001601",
+		Merchant:      providers.Merchant{Code: "pma", Name: "臺北市停車管理工程處", PayeeMemberID: payee},
+		PayerMemberID: "1361049", Total: forty, Methods: []string{"credit_card"}, Settlement: providers.Immediate,
+		Lines:     []providers.BillLine{line("H60983881309263"), line("H61283631217536")},
+		CreatedAt: at, ExpiresAt: at.Add(10 * time.Minute),
+		ReturnURL: "https://gw.pay.taipei/r/7Zk2", CallbackURL: "https://gw.pay.taipei/callbacks/main/7Zk2",
+	}, errors.Join(errOne, errAll)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -175,6 +176,7 @@ func TestBrokenAdaptersFail(t *testing.T) {
 		spoil      func(*broken)
 		fails      []string
 		serverSide bool // of a provider whose create is a call
+		fields     bool // of a provider that signs fields
 	}{
 		"descriptor without documents": {spoil: func(b *broken) {
 			b.describe = func(b *broken) providers.Descriptor {
@@ -298,7 +300,7 @@ func TestBrokenAdaptersFail(t *testing.T) {
 		"scribbles in the body": {spoil: func(b *broken) {
 			b.decode = func(b *broken, raw providers.RawCallback) (providers.Notice, error) {
 				n, err := b.Scripted.DecodeCallback(raw)
-				if err == nil {
+				if err == nil && len(raw.Body) > 0 {
 					raw.Body[0] = ' '
 				}
 				return n, err
@@ -461,7 +463,31 @@ func TestBrokenAdaptersFail(t *testing.T) {
 				*err = &providers.Error{Provider: e.Provider, Op: e.Op, Code: e.Code, Err: fmt.Errorf("signed with %x", b.config.Secret.Reveal())}
 			}
 		}), fails: []string{"secrets/not-shown"}},
-		"key in the adapter": {spoil: func(b *broken) { b.key = testSecret }, fails: []string{"secrets/not-shown"}},
+		"key in the adapter":  {spoil: func(b *broken) { b.key = testSecret }, fails: []string{"secrets/not-shown"}},
+		"first of two fields": {fields: true, spoil: func(b *broken) { b.decode = fielded(false) }, fails: []string{"callback/fields"}},
+		"believes what is not signed": {fields: true, spoil: func(b *broken) {
+			b.decode = func(b *broken, raw providers.RawCallback) (providers.Notice, error) {
+				n, err := fielded(true)(b, raw)
+				if f, bad := url.ParseQuery(string(raw.Body)); err == nil && bad == nil && n.Snapshot != nil {
+					n.Snapshot.ProviderTradeNo = f.Get("memo")
+				}
+				return n, err
+			}
+		}, fails: []string{"callback/changed-byte", "callback/fields"}},
+		"pointer dropped": {fields: true, spoil: func(b *broken) {
+			b.decode = func(b *broken, raw providers.RawCallback) (providers.Notice, error) {
+				n, err := fielded(true)(b, raw)
+				n.Pointer = ""
+				return n, err
+			}
+		}, fails: []string{"callback/pointer"}},
+		"nothing said to payers": {spoil: func(b *broken) {
+			b.describe = func(b *broken) providers.Descriptor {
+				d := b.Scripted.Describe()
+				d.Outcomes.Expired.EN = ""
+				return d
+			}
+		}, fails: []string{"descriptor/complete"}},
 		"panics": {spoil: changed(func(n *providers.Notice) {
 			if n.Snapshot.Unmapped != "" {
 				panic("index out of range")
@@ -474,6 +500,9 @@ func TestBrokenAdaptersFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := scriptedHarness(t, !bad.serverSide)
 			good := h.New
+			if bad.fields {
+				h = fieldHarness(t)
+			}
 			h.New = func(target Target) (providers.Provider, error) {
 				p, err := good(target)
 				if err != nil {

@@ -127,6 +127,10 @@ func (s *Scripted) Describe() providers.Descriptor {
 		PayeeField: "payee", PayerField: "payer",
 		ServerCreate: !s.config.FormPost, RedirectLife: s.config.RedirectLife, Reopen: s.config.Reopen,
 		AnswerAuth: providers.AnswerMAC, Patience: s.config.Patience,
+		Outcomes: providers.Outcomes{
+			Paid: providers.Text{ZH: "付款成功。", EN: "Paid."}, Failed: providers.Text{ZH: "付款失敗。", EN: "Declined."},
+			Cancelled: providers.Text{ZH: "已取消。", EN: "Cancelled."}, Expired: providers.Text{ZH: "已逾時。", EN: "Expired."},
+		},
 		Docs: []providers.DocLink{{Title: "Package providertest", URL: "providers/providertest"}},
 	}
 	if s.config.FormPost {

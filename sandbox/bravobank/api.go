@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"pay.taipei/gateway/money"
+	"pay.taipei/gateway/sandbox/internal/desk"
 	"pay.taipei/gateway/signing"
 )
 
@@ -45,13 +46,15 @@ func (b *Bank) message(label string, do func(body []byte, now time.Time) reply) 
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
 		if b.current().Hang {
 			<-r.Context().Done()
-			drop(w)
+			desk.Drop(w)
 			return
 		}
 		answer := refuse(http.StatusBadRequest, "malformed")
 		switch {
 		case b.current().Closed:
 			answer = refuse(http.StatusServiceUnavailable, "unavailable")
+		case b.current().Throttled:
+			answer = refuse(http.StatusTooManyRequests, "rate_limited")
 		case err == nil:
 			if refusal, ok := b.verify(r, label+"-v1", body); !ok {
 				answer = refusal
@@ -60,7 +63,7 @@ func (b *Bank) message(label string, do func(body []byte, now time.Time) reply) 
 			}
 		}
 		if answer.drop {
-			drop(w)
+			desk.Drop(w)
 			return
 		}
 		b.answer(w, r, label+"-answer-v1", answer)
@@ -195,7 +198,7 @@ func (b *Bank) refund(body []byte, now time.Time) reply {
 	if r == nil {
 		return refusal
 	}
-	return reply{status: http.StatusOK, drop: b.faults.AnswerDropped, body: struct {
+	return reply{status: http.StatusOK, drop: b.current().AnswerDropped, body: struct {
 		AttemptNo string `json:"attempt_no"`
 		ID        string `json:"refund_id"`
 		No        string `json:"refund_no"`

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"pay.taipei/gateway/sandbox/internal/desk"
 	"pay.taipei/gateway/signing"
 )
 
@@ -68,7 +69,7 @@ type Bank struct {
 	visits   []string // sessions in order
 	notices  []*notice
 	nonces   map[string]time.Time
-	faults   Faults
+	faults   desk.Panel // has a lock of its own
 	trades   int
 }
 
@@ -115,8 +116,8 @@ func (b *Bank) Handler() http.Handler {
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }) // it has none
 	mux.HandleFunc("POST /api/v1/query", b.message("bravo-query", b.query))
 	mux.HandleFunc("POST /api/v1/refund", b.message("bravo-refund", b.refund))
-	mux.HandleFunc("GET /faults", b.getFaults)
-	mux.HandleFunc("PUT /faults", b.putFaults)
+	mux.HandleFunc("GET /faults", b.faults.GetJSON)
+	mux.HandleFunc("PUT /faults", b.faults.PutJSON)
 	mux.HandleFunc("GET /books", b.getBooks)
 	return mux
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"pay.taipei/gateway/sandbox/internal/desk"
 )
 
 // Entry is one payment in the books: what the bank did, whatever it says in notices.
@@ -50,5 +52,5 @@ func (p *payment) refunded() (units int64) {
 }
 
 func (b *Bank) getBooks(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string][]Entry{"entries": b.Books()})
+	desk.WriteJSON(w, http.StatusOK, map[string][]Entry{"entries": b.Books()})
 }

@@ -75,7 +75,7 @@ func (b *Bank) charge(p *payment, method string, now time.Time) {
 	if p.status(now) != "created" || !slices.Contains(p.Methods, method) {
 		return
 	}
-	p.faults = b.takeFaults()
+	p.faults = b.faults.Take()
 	if p.state = "failed"; !p.faults.Fail {
 		b.trades++
 		p.state, p.method, p.paidAt, p.charges = "paid", method, now, p.charges+1

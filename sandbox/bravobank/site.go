@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"pay.taipei/gateway/sandbox/internal/desk"
 )
 
 // session is one browser at one payment. Its id is the token that every form carries;
@@ -28,6 +30,13 @@ func parsePages() (*template.Template, error) {
 	t, err := template.ParseFS(pageFiles, "pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("bravobank: pages: %w", err)
+	}
+	panel, err := desk.PanelHTML()
+	if err == nil {
+		_, err = t.Parse(panel)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bravobank: panel: %w", err)
 	}
 	return t, nil
 }
@@ -49,7 +58,7 @@ type visit struct {
 	Shop    string // address of the shop; empty: not known
 	Status  string // of the payment
 	Forgot  bool   // the page belongs to a payment that is not known any more
-	Faults  []fault
+	Faults  []desk.Row
 }
 
 // page serves one page or form. Everything on it is said once, in one language.
@@ -253,7 +262,7 @@ func (b *Bank) pay(v *visit) {
 	dropped := v.payment.charges > before && v.payment.faults.AnswerDropped
 	b.mu.Unlock()
 	if dropped {
-		drop(v.w)
+		desk.Drop(v.w)
 		return
 	}
 	v.goTo("/result")

@@ -1,0 +1,128 @@
+package esun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"pay.taipei/gateway/internal/httpx"
+	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/providers/internal/wire"
+)
+
+// Query asks what became of an attempt; a lost question is asked again. NotFound is the bank's word, also while the card page
+// is open. Its answers tell nothing of cancellations.
+//
+// Source: manual "query".
+func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (providers.Snapshot, error) {
+	request, err := a.request(queryPath, ref)
+	if err != nil {
+		return providers.Snapshot{}, failed(providers.OpQuery, providers.Invalid, err)
+	}
+	resp, err := a.client.Query(ctx, func() (httpx.Request, error) { return request, nil })
+	if err != nil {
+		return providers.Snapshot{}, wire.Lost(Name, providers.OpQuery, err)
+	}
+	txn, failure := read(providers.OpQuery, resp, ref)
+	if failure != nil {
+		return providers.Snapshot{}, failure
+	}
+	snapshot := snapshotOf(txn)
+	if snapshot.State == providers.Paid {
+		amount := txn.Dollars("TXNAMOUNT")
+		snapshot.Amount = &amount
+	}
+	if err := txn.Err(); err != nil {
+		return providers.Snapshot{}, failed(providers.OpQuery, providers.OutcomeUnknown, err)
+	}
+	snapshot.Raw = resp.Body
+	return snapshot, nil
+}
+
+// Refund cancels an authorisation that is not settled yet, whole, with one send. What became of it when there is no answer
+// nobody can ask: no answer of the bank tells of cancellations.
+//
+// Source: manual "cancel".
+func (a *Adapter) Refund(ctx context.Context, req providers.RefundRequest) (providers.RefundResult, error) {
+	if req.Amount != req.Attempt.Amount {
+		return providers.RefundResult{}, failed(providers.OpRefund, providers.Invalid, errors.New("the bank pays back only all of a payment, by cancelling it"))
+	}
+	request, err := a.request(cancelPath, req.Attempt)
+	if err != nil {
+		return providers.RefundResult{}, failed(providers.OpRefund, providers.Invalid, err)
+	}
+	resp, err := a.client.Send(ctx, request)
+	if err != nil {
+		return providers.RefundResult{}, wire.Lost(Name, providers.OpRefund, err)
+	}
+	txn, failure := read(providers.OpRefund, resp, req.Attempt)
+	if failure != nil {
+		return providers.RefundResult{}, failure
+	}
+	code := txn.Need("RC", codeForm)
+	switch _, kind, _ := meaningOf(code); {
+	case txn.Err() != nil:
+		return providers.RefundResult{}, failed(providers.OpRefund, providers.OutcomeUnknown, txn.Err())
+	case code != "00":
+		return providers.RefundResult{}, &providers.Error{Provider: Name, Op: providers.OpRefund, Kind: kind, Code: code}
+	}
+	return providers.RefundResult{ProviderRefundNo: txn.Optional("RRN"), State: providers.RefundDone}, nil
+}
+
+// request is a signed call about an attempt.
+func (a *Adapter) request(path string, ref providers.AttemptRef) (httpx.Request, error) {
+	data, err := json.Marshal(struct{ ONO, MID string }{ref.AttemptNo, ref.PayeeMemberID})
+	if err != nil {
+		return httpx.Request{}, err
+	}
+	form := url.Values{}
+	for name, value := range a.form(data) {
+		form.Set(name, value)
+	}
+	return httpx.Request{
+		Method: http.MethodPost, Path: path, Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: []byte(form.Encode()),
+	}, nil
+}
+
+// read reads an answer about an attempt: DATA= and JSON, whose txnData is an object or, as in the manual's samples, a text
+// that holds one.
+func read(op providers.Op, resp *httpx.Response, ref providers.AttemptRef) (*wire.Fields, *providers.Error) {
+	unreadable := func(err error) *providers.Error { return failed(op, providers.OutcomeUnknown, err) }
+	text, found := strings.CutPrefix(string(resp.Body), "DATA=")
+	if resp.Status != http.StatusOK || !found {
+		return nil, unreadable(fmt.Errorf("an answer with status %d that is none of the bank's", resp.Status))
+	}
+	answer, err := wire.Object([]byte(text))
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	code, ok := wire.Scalar(answer["returnCode"])
+	if !ok || !codeForm.MatchString(code) {
+		return nil, unreadable(errors.New("field returnCode is missing or not as documented"))
+	}
+	if code != "00" {
+		_, kind, _ := meaningOf(code)
+		return nil, &providers.Error{Provider: Name, Op: op, Kind: kind, Code: code}
+	}
+	data := answer["txnData"]
+	if quoted, ok := wire.Scalar(data); ok {
+		data = json.RawMessage(quoted)
+	}
+	members, err := wire.Object(data)
+	if err != nil {
+		return nil, unreadable(fmt.Errorf("txnData: %w", err))
+	}
+	txn := wire.Scalars(members)
+	if number := txn.Need("ONO", numberForm); txn.Err() == nil && number != ref.AttemptNo {
+		kind := providers.Untrusted
+		if op == providers.OpRefund { // it may have been carried out all the same
+			kind = providers.OutcomeUnknown
+		}
+		return nil, failed(op, kind, errors.New("the answer is about another order"))
+	}
+	return txn, nil
+}

@@ -1,0 +1,159 @@
+package esun_test
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"pay.taipei/gateway/internal/httpx"
+	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/providers/esun"
+	"pay.taipei/gateway/providers/internal/account"
+	"pay.taipei/gateway/providers/providertest"
+)
+
+const (
+	macKey = "WEGSC0Q7BAJGTQYL8BV8KRQRZXH6VK0B" // published in the bank's manuals
+	number = "201706130000001601"
+	paid   = "RC=00,MID=8089000016,ONO=" + number + ",LTD=20170613,LTT=090430,RRN=506055000001,AIR=702715,AN=552199******1856"
+	txn    = `{"RC":"00","MID":"8089000016","ONO":"` + number + `","LTD":"20170613","LTT":"090430","RRN":"506055000001","AIR":"702715","TXNAMOUNT":"40"}`
+)
+
+func now() time.Time { return time.Date(2017, 6, 13, 1, 5, 0, 0, time.UTC) }
+
+func open(target providertest.Target, env providers.Environment, settings string) (providers.Provider, error) {
+	return esun.Open(account.Account{Name: "esun-main", Environment: env, Decode: func(v any) error {
+		return yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode(v)
+	}}, account.Deps{Now: target.Now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
+		if origin != target.URL {
+			return nil, errors.New("elsewhere")
+		}
+		return target.HTTP, nil
+	}})
+}
+
+// sum is the bank's digest.
+func sum(text, key string) string {
+	digest := sha256.Sum256([]byte(text + key))
+	return hex.EncodeToString(digest[:])
+}
+
+// returned is a browser that comes back with DATA, signed with a key.
+func returned(data, key string) providers.RawCallback {
+	query := url.Values{"DATA": {data}, "MACD": {sum(data+",", key)}}
+	return providers.RawCallback{Channel: providers.ChannelBrowser, Method: http.MethodGet, Path: "/r/7Zk2", RawQuery: query.Encode(), ReceivedAt: now()}
+}
+
+func answer(body string) providertest.Reply {
+	return func(w http.ResponseWriter, _ *http.Request, _ []byte) { _, _ = w.Write([]byte("DATA=" + body)) }
+}
+
+func adapter(t testing.TB) *esun.Adapter {
+	t.Helper()
+	p, err := open(providertest.Target{URL: "https://acq.esunbank.com.tw", Now: now}, providers.Sandbox, "{url: 'https://acq.esunbank.com.tw', mac_key: "+macKey+"}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, ok := p.(*esun.Adapter)
+	if !ok {
+		t.Fatalf("%T", p)
+	}
+	return a
+}
+
+func harness(t testing.TB) providertest.Harness {
+	t.Helper()
+	file, err := os.ReadFile("testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors, err := providertest.FileVectors(file, esun.VectorSchemes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	order, err := providertest.Order("8089000016", now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack := func(status int, body string) providers.Ack {
+		return providers.Ack{Status: status, ContentType: "text/plain", Body: []byte(body)}
+	}
+	documented := make(map[string]providers.Kind)
+	for code, m := range documentedCodes() {
+		if code != "00" {
+			documented[code] = m.kind
+		}
+	}
+	return providertest.Harness{
+		New: func(target providertest.Target) (providers.Provider, error) {
+			return open(target, providers.Demo, "{url: '"+target.URL+"', mac_key: "+macKey+"}")
+		},
+		Now: now(), Environment: providers.Demo, Order: order, Secrets: []string{macKey}, Vectors: vectors, Unbound: []string{"environment"},
+		Signed: func(r providers.Redirect, _ *providertest.Request) ([]byte, error) {
+			if r.Fields["mac"] != sum(r.Fields["data"], macKey) || r.Fields["ksn"] != "1" {
+				return nil, errors.New("the order's MAC does not match")
+			}
+			return []byte(r.Fields["data"]), nil
+		},
+		Callbacks: providertest.Callbacks{
+			Paid:        func() providers.RawCallback { return returned(paid, macKey) },
+			Unknown:     func() providers.RawCallback { return returned(strings.Replace(paid, "RC=00", "RC=Q7", 1), macKey) },
+			FieldSigned: true, Unbound: []string{"amount"},
+			Forged: map[string]func() providers.RawCallback{
+				"wrong key": func() providers.RawCallback { return returned(paid, "another key") },
+				"without comma": func() providers.RawCallback {
+					r := returned(paid, macKey)
+					r.RawQuery = url.Values{"DATA": {paid}, "MACD": {sum(paid, macKey)}}.Encode()
+					return r
+				},
+				"unknown field": func() providers.RawCallback { return returned(paid+",XX=1", macKey) },
+				"field twice":   func() providers.RawCallback { return returned(paid+",RC=00", macKey) },
+				"to the server": func() providers.RawCallback {
+					r := returned(paid, macKey)
+					r.Channel = providers.ChannelServer
+					return r
+				},
+				"by POST": func() providers.RawCallback { r := returned(paid, macKey); r.Method = http.MethodPost; return r },
+			},
+			Hints: map[string]func() providers.RawCallback{
+				"without MACD": func() providers.RawCallback {
+					r := returned(paid, macKey)
+					r.RawQuery = url.Values{"DATA": {paid}}.Encode()
+					return r
+				},
+			},
+			Echo: func(r providers.Redirect, _ *providertest.Request) []providers.RawCallback {
+				data, mac := r.Fields["data"], r.Fields["mac"]
+				echo := func(data string) providers.RawCallback {
+					raw := returned(data, macKey)
+					raw.RawQuery = url.Values{"DATA": {data}, "MACD": {mac}}.Encode()
+					return raw
+				}
+				return []providers.RawCallback{echo(data), echo(strings.TrimSuffix(data, ",")), echo(strings.TrimSuffix(data, "}"))}
+			},
+			Acks: map[providers.Verdict]providers.Ack{
+				providers.Accepted: ack(200, "OK"), providers.Refused: ack(400, "refused"), providers.RetryLater: ack(503, "later"),
+			},
+		},
+		Answers: providertest.Answers{
+			Paid:    answer(`{"returnCode":"00","txnData":` + txn + `,"version":"2"}`),
+			Unknown: answer(`{"returnCode":"00","txnData":` + strings.Replace(txn, `"RC":"00"`, `"RC":"Q7"`, 1) + `,"version":"2"}`),
+			Refund:  answer(`{"returnCode":"00","txnData":` + txn + `,"version":"2"}`),
+			Code: func(code string) providertest.Reply {
+				return answer(`{"returnCode":"` + code + `","txnData":{},"version":"2"}`)
+			},
+			Codes: map[providers.Op]map[string]providers.Kind{providers.OpQuery: documented, providers.OpRefund: documented},
+		},
+	}
+}
+
+func TestConformance(t *testing.T) { providertest.Run(t, harness(t)) }

@@ -1,0 +1,124 @@
+package desk
+
+import (
+	"context"
+	"io"
+	"slices"
+	"time"
+)
+
+// deliveryTimeout bounds one delivery of a notice.
+const deliveryTimeout = 10 * time.Second
+
+// notice is one that is to be delivered, with those that follow it.
+type notice struct {
+	payment *Payment
+	state   State
+	then    []State // what to say after this one was settled
+	due     time.Time
+	tries   int
+	busy    bool // a Step delivers it
+}
+
+// announce queues the notice of a decision. The caller holds the lock.
+func (d *Desk) announce(p *Payment) {
+	if d.rules.Notice == nil || p.Faults.Lost {
+		return
+	}
+	n := &notice{payment: p, state: p.State, due: d.deps.Now().Add(time.Duration(p.Faults.Late))}
+	n.then = slices.Repeat([]State{p.State}, p.Faults.Duplicated)
+	if p.Faults.Reordered {
+		n.then = append(n.then, Failed)
+	}
+	d.notices = append(d.notices, n)
+	d.deps.Wake()
+}
+
+// Step delivers at most one notice that is due and says when the next one is; the zero time when none waits. What a
+// delivery comes to is logged, never an error. The error is the double's own.
+func (d *Desk) Step(ctx context.Context) (next time.Time, err error) {
+	n := d.claim()
+	if n == nil {
+		return d.nextDue(), nil
+	}
+	done, err := d.deliver(ctx, n)
+	d.settle(n, done)
+	return d.nextDue(), err
+}
+
+func (d *Desk) claim() *notice {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.deps.Now()
+	var first *notice
+	for _, n := range d.notices {
+		if !n.busy && !n.due.After(now) && (first == nil || n.due.Before(first.due)) {
+			first = n
+		}
+	}
+	if first != nil {
+		first.busy = true
+	}
+	return first
+}
+
+func (d *Desk) nextDue() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var next time.Time
+	for _, n := range d.notices {
+		if !n.busy && (next.IsZero() || n.due.Before(next)) {
+			next = n.due
+		}
+	}
+	return next
+}
+
+// deliver sends a notice once and says whether that settles it.
+func (d *Desk) deliver(ctx context.Context, n *notice) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, deliveryTimeout)
+	defer cancel()
+	d.mu.Lock()
+	n.payment.Deliveries++
+	said := d.seen(n.payment)
+	d.mu.Unlock()
+	said.State = n.state
+	req, err := d.rules.Notice(said)
+	if err != nil || req == nil {
+		return true, err
+	}
+	log := d.deps.Log.With("number", said.Number, "state", string(n.state), "try", n.tries+1)
+	resp, err := d.client.Do(req.WithContext(ctx))
+	if err != nil {
+		log.Warn("notice not delivered", "err", err)
+		return false, nil
+	}
+	defer func() { _ = resp.Body.Close() }() // read as far as it is wanted
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err == nil && d.rules.Settles(resp.StatusCode, body) {
+		return true, nil
+	}
+	log.Warn("notice not acknowledged", "http_status", resp.StatusCode)
+	return false, nil
+}
+
+// settle files a delivery's outcome: the next notice, another try, or none.
+func (d *Desk) settle(n *notice, done bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.deps.Now()
+	n.busy = false
+	if done {
+		n.payment.Settled++
+		n.tries, n.due = 0, now
+		if len(n.then) > 0 {
+			n.state, n.then = n.then[0], n.then[1:]
+			return
+		}
+	} else if n.tries < len(d.rules.Pauses) {
+		n.due = now.Add(d.rules.Pauses[n.tries])
+		n.tries++
+		return
+	}
+	d.notices = slices.DeleteFunc(d.notices, func(other *notice) bool { return other == n })
+}

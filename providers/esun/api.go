@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"pay.taipei/gateway/internal/httpx"
+	"pay.taipei/gateway/money"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/internal/wire"
 )
@@ -29,11 +31,13 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 	}
 	txn, failure := read(providers.OpQuery, resp, ref)
 	if failure != nil {
-		return providers.Snapshot{}, failure
+		if state, _, _ := meaningOf(failure.Code); txn == nil || state == providers.Pending {
+			return providers.Snapshot{}, failure
+		}
 	}
 	snapshot := snapshotOf(txn)
 	if snapshot.State == providers.Paid {
-		amount := txn.Dollars("TXNAMOUNT")
+		amount := dollars(txn)
 		snapshot.Amount = &amount
 	}
 	if err := txn.Err(); err != nil {
@@ -42,6 +46,21 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 	snapshot.Raw = resp.Body
 	return snapshot, nil
 }
+
+// dollars is the field TXNAMOUNT, which has two decimals. An amount with cents is one that nobody asked for.
+func dollars(txn *wire.Fields) money.Amount {
+	whole, cents, _ := strings.Cut(txn.Need("TXNAMOUNT", amountForm), ".")
+	amount, err := money.Parse(whole, money.TWD)
+	switch {
+	case err != nil:
+		txn.Fail(fmt.Errorf("field TXNAMOUNT: %w", err))
+	case cents != "" && cents != "00":
+		return money.Amount{}
+	}
+	return amount
+}
+
+var amountForm = regexp.MustCompile(`^(0|[1-9][0-9]{0,9})(\.[0-9]{2})?$`)
 
 // Refund cancels an authorisation that is not settled yet, whole, with one send. What became of it when there is no answer
 // nobody can ask: no answer of the bank tells of cancellations.
@@ -63,14 +82,14 @@ func (a *Adapter) Refund(ctx context.Context, req providers.RefundRequest) (prov
 	if failure != nil {
 		return providers.RefundResult{}, failure
 	}
-	code := txn.Need("RC", codeForm)
-	switch _, kind, _ := meaningOf(code); {
-	case txn.Err() != nil:
-		return providers.RefundResult{}, failed(providers.OpRefund, providers.OutcomeUnknown, txn.Err())
-	case code != "00":
-		return providers.RefundResult{}, &providers.Error{Provider: Name, Op: providers.OpRefund, Kind: kind, Code: code}
+	no := txn.Need("RRN", rrnForm)
+	if code := txn.Need("RC", codeForm); code != "00" {
+		txn.Fail(fmt.Errorf("the answer says both 00 and %q", code))
 	}
-	return providers.RefundResult{ProviderRefundNo: txn.Optional("RRN"), State: providers.RefundDone}, nil
+	if err := txn.Err(); err != nil {
+		return providers.RefundResult{}, failed(providers.OpRefund, providers.OutcomeUnknown, err)
+	}
+	return providers.RefundResult{ProviderRefundNo: no, State: providers.RefundDone}, nil
 }
 
 // request is a signed call about an attempt.
@@ -88,8 +107,8 @@ func (a *Adapter) request(path string, ref providers.AttemptRef) (httpx.Request,
 	}, nil
 }
 
-// read reads an answer about an attempt: DATA= and JSON, whose txnData is an object or, as in the manual's samples, a text
-// that holds one.
+// read reads an answer about an attempt: DATA= and JSON. One with a code other than 00 is an error; its transaction comes
+// with it when it has one, and is about this attempt.
 func read(op providers.Op, resp *httpx.Response, ref providers.AttemptRef) (*wire.Fields, *providers.Error) {
 	unreadable := func(err error) *providers.Error { return failed(op, providers.OutcomeUnknown, err) }
 	text, found := strings.CutPrefix(string(resp.Body), "DATA=")
@@ -97,6 +116,10 @@ func read(op providers.Op, resp *httpx.Response, ref providers.AttemptRef) (*wir
 		return nil, unreadable(fmt.Errorf("an answer with status %d that is none of the bank's", resp.Status))
 	}
 	answer, err := wire.Object([]byte(text))
+	if err != nil { // the manual's samples print txnData in quotes, with quotes in it
+		text = strings.Replace(strings.Replace(text, `:"{"`, `:{"`, 1), `"}"`, `"}`, 1)
+		answer, err = wire.Object([]byte(text))
+	}
 	if err != nil {
 		return nil, unreadable(err)
 	}
@@ -104,25 +127,27 @@ func read(op providers.Op, resp *httpx.Response, ref providers.AttemptRef) (*wir
 	if !ok || !codeForm.MatchString(code) {
 		return nil, unreadable(errors.New("field returnCode is missing or not as documented"))
 	}
+	var refused *providers.Error
 	if code != "00" {
 		_, kind, _ := meaningOf(code)
-		return nil, &providers.Error{Provider: Name, Op: op, Kind: kind, Code: code}
+		refused = &providers.Error{Provider: Name, Op: op, Kind: kind, Code: code}
 	}
 	data := answer["txnData"]
 	if quoted, ok := wire.Scalar(data); ok {
 		data = json.RawMessage(quoted)
 	}
 	members, err := wire.Object(data)
-	if err != nil {
+	if err != nil && refused == nil {
 		return nil, unreadable(fmt.Errorf("txnData: %w", err))
 	}
 	txn := wire.Scalars(members)
-	if number := txn.Need("ONO", numberForm); txn.Err() == nil && number != ref.AttemptNo {
-		kind := providers.Untrusted
-		if op == providers.OpRefund { // it may have been carried out all the same
-			kind = providers.OutcomeUnknown
-		}
-		return nil, failed(op, kind, errors.New("the answer is about another order"))
+	switch number := txn.Optional("ONO"); {
+	case number == ref.AttemptNo:
+		return txn, refused
+	case refused != nil:
+		return nil, refused
+	case op == providers.OpRefund: // it may have been carried out all the same
+		return nil, unreadable(errors.New("the answer is about another order"))
 	}
-	return txn, nil
+	return nil, failed(op, providers.Untrusted, errors.New("the answer is about another order"))
 }

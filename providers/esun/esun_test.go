@@ -1,7 +1,6 @@
 package esun_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -14,31 +13,22 @@ type meaning struct {
 	kind  providers.Kind
 }
 
-// documentedCodes is the manual's list of return codes, written again from it.
+// documentedCodes is Index A, written again from it.
 func documentedCodes() map[string]meaning {
-	all := map[string]meaning{
-		"00": {providers.Paid, providers.OutcomeUnknown}, "GR": {providers.Cancelled, providers.Declined}, "GF": {providers.Pending, providers.Declined},
-		"G6": {providers.Pending, providers.Duplicate}, "GH": {providers.Pending, providers.Duplicate},
-		"GD": {providers.Pending, providers.NotFound}, "GE": {providers.Pending, providers.NotFound},
-		"G8": {providers.Pending, providers.Auth}, "G5": {providers.Pending, providers.Auth},
-	}
-	add := func(m meaning, codes ...string) {
-		for _, code := range codes {
+	all := map[string]meaning{"00": {providers.Paid, providers.OutcomeUnknown}, "GR": {providers.Cancelled, providers.Declined}}
+	for codes, m := range map[string]meaning{
+		"01 14 54 62 L1 L2 L3 L4 L5 L6 L7 XA XB XC XD XE XF X1 X2 X3 X4 X5 X6 X7 X8 X9 TE TI GX GY GZ V0 V1 " +
+			"G7 GA GG GI GJ GK GL GM GN GP GU GV GW N1 NT Z1 Z2 QQ 05": {providers.Failed, providers.Declined}, // 05 is in the manual's sample
+		"VA VD VT RA RD RP GB GC GF NR NV": {providers.Pending, providers.Declined},
+		"G0 G1 G9 GS GT V2 ET UE PC 09 68": {providers.Pending, providers.OutcomeUnknown},
+		"G3 G4 G5 G8 NM":                   {providers.Pending, providers.Auth},
+		"G2 Z0":                            {providers.Pending, providers.Invalid},
+		"G6 GH":                            {providers.Pending, providers.Duplicate},
+		"GD GE":                            {providers.Pending, providers.NotFound},
+	} {
+		for code := range strings.FieldsSeq(codes) {
 			all[code] = m
 		}
-	}
-	add(meaning{providers.Pending, providers.OutcomeUnknown}, "PC", "G1", "GT", "G0", "GS", "V2")
-	add(meaning{providers.Pending, providers.Declined}, "NR", "NV", "VA", "VD", "VT", "RA", "RD", "RP", "GB", "GC")
-	failed := meaning{providers.Failed, providers.Declined}
-	add(failed, "V0", "GX", "GY", "GZ", "V1", "Z2", "01", "14", "54", "62", "N1", "GI", "GP")
-	for i := 1; i <= 9; i++ {
-		add(failed, fmt.Sprintf("X%d", i))
-		if i <= 7 {
-			add(failed, fmt.Sprintf("L%d", i))
-		}
-	}
-	for c := 'A'; c <= 'F'; c++ {
-		add(failed, "X"+string(c))
 	}
 	return all
 }
@@ -52,8 +42,8 @@ func TestReturnCodes(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %s", code, n.Snapshot, err, want.state)
 		}
 	}
-	short := "RC=05,MID=8089000016,ONO=" + number
-	if n, err := a.DecodeCallback(returned(short, macKey)); err != nil || n.Snapshot.State != providers.Pending || n.Snapshot.Unmapped != "05" {
+	short := "RC=Q7,MID=8089000016,ONO=" + number
+	if n, err := a.DecodeCallback(returned(short, macKey)); err != nil || n.Snapshot.State != providers.Pending || n.Snapshot.Unmapped != "Q7" {
 		t.Errorf("%+v, %v", n.Snapshot, err)
 	}
 	// Nothing that is approved may lack what proves it.
@@ -64,11 +54,32 @@ func TestReturnCodes(t *testing.T) {
 	}
 }
 
-// The bank's samples print txnData as a text.
-func TestQuotedAnswer(t *testing.T) {
-	h := harness(t)
-	h.Answers.Paid = answer(`{"returnCode":"00","txnData":"` + strings.ReplaceAll(txn, `"`, `\"`) + `","version":"2"}`)
-	providertest.Run(t, h)
+// The bank's samples print txnData as a text, and not even escaped; a payment that did not come about has the code twice.
+func TestAnswers(t *testing.T) {
+	short := func(code string) string { return `{"RC":"` + code + `","ONO":"` + number + `","MID":"8089000016"}` }
+	for name, c := range map[string]struct {
+		answer string
+		want   providers.State
+		amount int64
+		fails  bool
+	}{
+		"plain":             {`{"returnCode":"00","txnData":` + txn + `,"version":"2"}`, providers.Paid, 40, false},
+		"escaped":           {`{"returnCode":"00","txnData":"` + strings.ReplaceAll(txn, `"`, `\"`) + `","version":"2"}`, providers.Paid, 40, false},
+		"as printed":        {`{"returnCode":"00","txnData":"` + txn + `","version":"2"}`, providers.Paid, 40, false},
+		"without cents":     {`{"returnCode":"00","txnData":` + strings.Replace(txn, "40.00", "40", 1) + `,"version":"2"}`, providers.Paid, 40, false},
+		"with cents":        {`{"returnCode":"00","txnData":` + strings.Replace(txn, "40.00", "40.50", 1) + `,"version":"2"}`, providers.Paid, 0, false},
+		"without amount":    {`{"returnCode":"00","txnData":` + strings.Replace(txn, "TXNAMOUNT", "TA", 1) + `,"version":"2"}`, providers.Pending, 0, true},
+		"declined":          {`{"returnCode":"05","txnData":"` + short("05") + `","version":"2"}`, providers.Failed, 0, false},
+		"the payer left":    {`{"returnCode":"GR","txnData":` + short("GR") + `,"version":"2"}`, providers.Cancelled, 0, false},
+		"not found":         {`{"returnCode":"GD","txnData":` + short("GD") + `,"version":"2"}`, providers.Pending, 0, true},
+		"of another":        {`{"returnCode":"00","txnData":` + strings.Replace(txn, number, "1", 1) + `,"version":"2"}`, providers.Pending, 0, true},
+		"declined, another": {`{"returnCode":"05","txnData":` + strings.Replace(short("05"), number, "1", 1) + `,"version":"2"}`, providers.Pending, 0, true},
+	} {
+		s, err := providertest.Ask(harness(t), answer(c.answer))
+		if (err != nil) != c.fails || s.State != c.want || c.amount != 0 && (s.Amount == nil || s.Amount.Units() != c.amount) || c.want == providers.Paid && s.Amount == nil {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -25,7 +25,7 @@ const (
 	macKey = "WEGSC0Q7BAJGTQYL8BV8KRQRZXH6VK0B" // published in the bank's manuals
 	number = "201706130000001601"
 	paid   = "RC=00,MID=8089000016,ONO=" + number + ",LTD=20170613,LTT=090430,RRN=506055000001,AIR=702715,AN=552199******1856"
-	txn    = `{"RC":"00","MID":"8089000016","ONO":"` + number + `","LTD":"20170613","LTT":"090430","RRN":"506055000001","AIR":"702715","TXNAMOUNT":"40"}`
+	txn    = `{"RC":"00","MID":"8089000016","ONO":"` + number + `","LTD":"20170613","LTT":"090430","RRN":"506055000001","AIR":"702715","TXNAMOUNT":"40.00"}`
 )
 
 func now() time.Time { return time.Date(2017, 6, 13, 1, 5, 0, 0, time.UTC) }

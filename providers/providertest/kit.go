@@ -478,3 +478,13 @@ func Order(payee string, at time.Time) (providers.CreateRequest, error) {
 		ReturnURL: "https://gw.pay.taipei/r/7Zk2", CallbackURL: "https://gw.pay.taipei/callbacks/main/7Zk2",
 	}, errors.Join(errOne, errAll)
 }
+
+// Ask makes the query that a harness makes, with another answer: for what an adapter's own tests want to know of its reading.
+func Ask(h Harness, answer Reply) (providers.Snapshot, error) {
+	s, err := newSubject(h)
+	if err != nil {
+		return providers.Snapshot{}, err
+	}
+	defer s.close()
+	return s.ask(answer)
+}

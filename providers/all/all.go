@@ -33,6 +33,7 @@ func adapters() []adapter {
 	return []adapter{
 		{bravobank.Name, bravobank.Open, bravobank.VectorSchemes},
 		{esun.Name, esun.Open, esun.VectorSchemes},
+		{linepay.Name, linepay.Open, linepay.VectorSchemes},
 	}
 }
 
@@ -47,7 +48,7 @@ func Names() []string {
 
 // Schemes are the schemes of test vectors that are known: those of providers, and those that belong to no provider.
 func Schemes() []signing.Scheme {
-	schemes := slices.Concat(signing.WebhookSchemes(), linepay.VectorSchemes(), newebpay.VectorSchemes(), sinopac.VectorSchemes())
+	schemes := slices.Concat(signing.WebhookSchemes(), newebpay.VectorSchemes(), sinopac.VectorSchemes())
 	for _, a := range adapters() {
 		schemes = append(schemes, a.schemes()...)
 	}

@@ -488,3 +488,14 @@ func Ask(h Harness, answer Reply) (providers.Snapshot, error) {
 	defer s.close()
 	return s.ask(answer)
 }
+
+// Start makes a harness's adapter and the provider's side that answers every request alike, until done. ctx is for its calls.
+func Start(h Harness, answer Reply) (ctx context.Context, p providers.Provider, done func(), err error) {
+	s, err := newSubject(h)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s.with("", answer)
+	ctx, cancel := within()
+	return ctx, s.adapter, func() { cancel(); s.close() }, nil
+}

@@ -1,0 +1,133 @@
+package linepay_test
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"pay.taipei/gateway/internal/httpx"
+	"pay.taipei/gateway/providers"
+	"pay.taipei/gateway/providers/internal/account"
+	"pay.taipei/gateway/providers/linepay"
+	"pay.taipei/gateway/providers/providertest"
+)
+
+const (
+	channel     = "1500000001"
+	secret      = "a channel secret of these tests"
+	number      = "201706130000001601"
+	transaction = "2017061300000000019" // beyond 2^53
+)
+
+func now() time.Time { return time.Date(2017, 6, 13, 1, 5, 0, 0, time.UTC) }
+
+func open(target providertest.Target, env providers.Environment, settings string) (providers.Provider, error) {
+	return linepay.Open(account.Account{Name: "linepay-main", Environment: env, Decode: func(v any) error {
+		return yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode(v)
+	}}, account.Deps{Now: target.Now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
+		if origin != target.URL {
+			return nil, errors.New("elsewhere")
+		}
+		return target.HTTP, nil
+	}})
+}
+
+// answer is an answer with a code and an info.
+func answer(code, info string) string {
+	return `{"returnCode":"` + code + `","returnMessage":"-","info":` + info + `}`
+}
+
+func says(body string) providertest.Reply {
+	return func(w http.ResponseWriter, _ *http.Request, _ []byte) { _, _ = w.Write([]byte(body)) }
+}
+
+// paidQuery answers a check and the details after it.
+func paidQuery(check, details string) providertest.Reply {
+	return func(w http.ResponseWriter, r *http.Request, body []byte) {
+		if strings.HasSuffix(r.URL.Path, "/check") {
+			says(`{"returnCode":"`+check+`","returnMessage":"-"}`)(w, r, body)
+			return
+		}
+		says(details)(w, r, body)
+	}
+}
+
+const paid = `[{"transactionId":` + transaction + `,"transactionDate":"2017-06-13T01:04:30Z","transactionType":"PAYMENT","payStatus":"CAPTURE",` +
+	`"productName":"停車費","merchantName":"x","currency":"TWD","payInfo":[{"method":"DISCOUNT","amount":5},{"method":"CREDIT_CARD","amount":35}],` +
+	`"refundList":[],"orderId":"` + number + `","packages":[{"id":"1136549","amount":40}]}]`
+
+// documentedCodes is the table of return codes, written again from the document.
+func documentedCodes() map[string]providers.Kind {
+	all := make(map[string]providers.Kind)
+	for codes, kind := range map[string]providers.Kind{
+		"1104 1105 1106": providers.Auth,
+		"1150":           providers.NotFound,
+		"1101 1102 1110 1141 1142 1154 1163 1164 1170 1180 1280 1281 1282 1283 1284 1285 1286 1287 1288 1289 1290 1291 1292 1293 1294 1295 1296 1297 1298": providers.Declined,
+		"1124 1153 1155 1159 1177 1178 1183 1184 1190 1193 1194 2101 2102":                                                                                 providers.Invalid,
+		"1172":      providers.Duplicate,
+		"1169 2042": providers.Unavailable,
+		"1145 1152 1165 1179 1197 1198 1199 1900 1901 1902 1903 1904 1905 1906 1907 1908 1909 1999 9000": providers.OutcomeUnknown,
+	} {
+		for code := range strings.FieldsSeq(codes) {
+			all[code] = kind
+		}
+	}
+	return all
+}
+
+func harness(t testing.TB) providertest.Harness {
+	t.Helper()
+	file, err := os.ReadFile("testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors, err := providertest.FileVectors(file, linepay.VectorSchemes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	order, err := providertest.Order("1136549", now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := documentedCodes()
+	return providertest.Harness{
+		New: func(target providertest.Target) (providers.Provider, error) {
+			return open(target, providers.Demo, "{url: '"+target.URL+"', channel_id: '"+channel+"', channel_secret: "+secret+"}")
+		},
+		Now: now(), Environment: providers.Demo, Order: order, Secrets: []string{secret}, Vectors: vectors, Unbound: []string{"environment", "merchant"},
+		Signed: func(_ providers.Redirect, sent *providertest.Request) ([]byte, error) {
+			mac := hmac.New(sha256.New, []byte(secret))
+			payload := string(sent.Body)
+			if sent.Method == http.MethodGet {
+				payload = sent.RawQuery
+			}
+			mac.Write([]byte(secret + sent.Path + payload + sent.Header.Get("X-LINE-Authorization-Nonce")))
+			if sent.Header.Get("X-LINE-ChannelId") != channel || sent.Header.Get("X-LINE-Authorization") != base64.StdEncoding.EncodeToString(mac.Sum(nil)) {
+				return nil, errors.New("the signature does not match")
+			}
+			return sent.Body, nil
+		},
+		Answers: providertest.Answers{
+			Create:  says(answer("0000", `{"transactionId":`+transaction+`,"paymentAccessToken":"187568751124","paymentUrl":{"web":"https://sandbox-web-pay.line.me/web/payment/wait?t=x","app":"line://pay/payment/x"}}`)),
+			Paid:    paidQuery("0123", answer("0000", paid)),
+			Unknown: paidQuery("0123", answer("0000", strings.Replace(paid, "CAPTURE", "REVERSED", 1))),
+			Confirm: says(answer("0000", `{"orderId":"`+number+`","transactionId":`+transaction+`,"payInfo":[{"method":"BALANCE","amount":40}]}`)),
+			Refund:  says(answer("0000", `{"refundTransactionId":2017061300000000020,"refundTransactionDate":"2017-06-13T02:00:00Z"}`)),
+			Code:    func(code string) providertest.Reply { return says(`{"returnCode":"` + code + `","returnMessage":"-"}`) },
+			Codes: map[providers.Op]map[string]providers.Kind{
+				providers.OpCreate: codes, providers.OpQuery: codes, providers.OpConfirm: codes, providers.OpRefund: codes,
+			},
+		},
+	}
+}
+
+func TestConformance(t *testing.T) { providertest.Run(t, harness(t)) }

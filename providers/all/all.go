@@ -34,6 +34,7 @@ func adapters() []adapter {
 		{bravobank.Name, bravobank.Open, bravobank.VectorSchemes},
 		{esun.Name, esun.Open, esun.VectorSchemes},
 		{linepay.Name, linepay.Open, linepay.VectorSchemes},
+		{sinopac.Name, sinopac.Open, sinopac.VectorSchemes},
 	}
 }
 
@@ -48,7 +49,7 @@ func Names() []string {
 
 // Schemes are the schemes of test vectors that are known: those of providers, and those that belong to no provider.
 func Schemes() []signing.Scheme {
-	schemes := slices.Concat(signing.WebhookSchemes(), newebpay.VectorSchemes(), sinopac.VectorSchemes())
+	schemes := slices.Concat(signing.WebhookSchemes(), newebpay.VectorSchemes())
 	for _, a := range adapters() {
 		schemes = append(schemes, a.schemes()...)
 	}

@@ -52,6 +52,7 @@ type Harness struct {
 	Now         time.Time // when callbacks and answers below are genuine
 	Environment providers.Environment
 	Order       providers.CreateRequest // one that the adapter accepts
+	Pointer     string                  // of the provider's own, with which Order's attempt is asked about; empty: without
 	Secrets     []string                // that must never be shown
 
 	// Signed gives the bytes of a create that lie under its signature, decoded. sent is
@@ -294,7 +295,7 @@ func (s *subject) attempt() (providers.AttemptRef, error) {
 	}
 	return providers.AttemptRef{
 		AttemptNo: o.AttemptNo, Account: "kit", Amount: o.Total, PayeeMemberID: o.Merchant.PayeeMemberID,
-		Refs: created.Refs, CreatedAt: o.CreatedAt, HandedAt: o.CreatedAt,
+		Refs: created.Refs, CreatedAt: o.CreatedAt, HandedAt: o.CreatedAt, Pointer: s.h.Pointer,
 	}, nil
 }
 

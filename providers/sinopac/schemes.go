@@ -1,9 +1,7 @@
 package sinopac
 
 import (
-	"crypto/subtle"
 	"encoding/json"
-	"strings"
 
 	"pay.taipei/gateway/signing"
 )
@@ -29,19 +27,9 @@ func VectorSchemes() []signing.Scheme {
 
 // readResponse is what an answer holds, and whether its signature is right. What cannot be opened is not valid.
 func readResponse(in *signing.Inputs) (any, error) {
-	nonce, id := in.Text("nonce"), in.Secret("hash_id")
-	plain, err := open(in.Text("message_hex"), nonce, id)
+	plain, valid, err := verified(in.Text("message_hex"), in.Text("sign"), in.Text("nonce"), in.Secret("hash_id"))
 	if err != nil {
 		return map[string]any{"valid": false}, nil //nolint:nilerr // that it cannot be opened is the answer
 	}
-	text, err := signedText(plain)
-	if err != nil {
-		return map[string]any{"valid": false}, nil //nolint:nilerr // so is that it holds no message
-	}
-	want, err := sign(text, nonce, id)
-	if err != nil {
-		return nil, err
-	}
-	valid := subtle.ConstantTimeCompare([]byte(want), []byte(strings.ToUpper(in.Text("sign")))) == 1
 	return map[string]any{"valid": valid, "fields": json.RawMessage(plain)}, nil
 }

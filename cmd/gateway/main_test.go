@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/providers/all"
 	"pay.taipei/gateway/internal/testkit"
 )
 
@@ -87,7 +88,7 @@ func TestCheckTellsAllProblems(t *testing.T) {
 			"environment: sandbox\naccounts:\n  - name: a\n    adapter: nobank\n    settings: {}\n  - name: b\n    adapter: bravobank\n    settings:\n      order_url: https://bank.example/order\n" +
 				"      api_url: https://bank.example\n      signing_key: {id: k, seed_file: /none}\n",
 			[]string{
-				"public_url: required", "line 4: accounts[0].adapter: account a: adapter \"nobank\" is not known: want one of [bravobank]\n  4 | adapter: nobank\n               ^",
+				"public_url: required", "line 4: accounts[0].adapter: account a: adapter \"nobank\" is not known: want one of [" + strings.Join(all.Names(), " ") + "]\n  4 | adapter: nobank\n               ^",
 				"line 8: accounts[1].settings: account b: signing_key.seed_file: open /none: no such file or directory\n  8 | settings: …\n      ^",
 			},
 		},

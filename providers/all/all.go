@@ -3,7 +3,6 @@ package all
 
 import (
 	"fmt"
-	"slices"
 
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/bravobank"
@@ -34,6 +33,7 @@ func adapters() []adapter {
 		{bravobank.Name, bravobank.Open, bravobank.VectorSchemes},
 		{esun.Name, esun.Open, esun.VectorSchemes},
 		{linepay.Name, linepay.Open, linepay.VectorSchemes},
+		{newebpay.Name, newebpay.Open, newebpay.VectorSchemes},
 		{sinopac.Name, sinopac.Open, sinopac.VectorSchemes},
 	}
 }
@@ -49,7 +49,7 @@ func Names() []string {
 
 // Schemes are the schemes of test vectors that are known: those of providers, and those that belong to no provider.
 func Schemes() []signing.Scheme {
-	schemes := slices.Concat(signing.WebhookSchemes(), newebpay.VectorSchemes())
+	schemes := signing.WebhookSchemes()
 	for _, a := range adapters() {
 		schemes = append(schemes, a.schemes()...)
 	}

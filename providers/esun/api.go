@@ -102,9 +102,7 @@ func (a *Adapter) request(path string, ref providers.AttemptRef) (httpx.Request,
 	for name, value := range a.form(data) {
 		form.Set(name, value)
 	}
-	return httpx.Request{
-		Method: http.MethodPost, Path: path, Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: []byte(form.Encode()),
-	}, nil
+	return wire.PostForm(path, form), nil
 }
 
 // read reads an answer about an attempt: DATA= and JSON. One with a code other than 00 is an error; its transaction comes

@@ -90,13 +90,4 @@ func (a *Adapter) DecodeCallback(raw providers.RawCallback) (providers.Notice, e
 }
 
 // Ack answers a browser that comes to the wrong door: the bank waits for no answer.
-func (a *Adapter) Ack(v providers.Verdict) providers.Ack {
-	switch v {
-	case providers.Accepted:
-		return providers.Ack{Status: http.StatusOK, ContentType: "text/plain", Body: []byte("OK")}
-	case providers.Refused:
-		return providers.Ack{Status: http.StatusBadRequest, ContentType: "text/plain", Body: []byte("refused")}
-	case providers.RetryLater:
-	}
-	return providers.Ack{Status: http.StatusServiceUnavailable, ContentType: "text/plain", Body: []byte("later")}
-}
+func (a *Adapter) Ack(v providers.Verdict) providers.Ack { return wire.PlainAck(v) }

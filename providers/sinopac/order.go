@@ -74,21 +74,11 @@ func newOrder(req providers.CreateRequest) (order, error) {
 	}
 	o := order{
 		ShopNo: req.Merchant.PayeeMemberID, OrderNo: req.AttemptNo, Amount: hundredths(req.Total), CurrencyID: "TWD", PayType: "C",
-		PrdtName: title(req.Lines), Param1: req.PayerMemberID, ReturnURL: req.ReturnURL, BackendURL: req.CallbackURL,
+		PrdtName: wire.Title(req.Lines, 60, `'"%`), Param1: req.PayerMemberID, ReturnURL: req.ReturnURL, BackendURL: req.CallbackURL,
 	}
 	o.CardParam.AutoBilling = "Y"
 	o.CardParam.ExpMinutes = min(max(int(req.ExpiresAt.Sub(req.CreatedAt)/time.Minute), 1), 30)
 	return o, nil
-}
-
-// title is what the bank's page calls the order: at most 60 characters.
-func title(lines []providers.BillLine) string {
-	name := []rune(strings.NewReplacer("'", "", `"`, "", "%", "").Replace(lines[0].Name))
-	more := ""
-	if len(lines) > 1 {
-		more = fmt.Sprintf(" 等 %d 筆", len(lines))
-	}
-	return string(name[:min(len(name), 45)]) + more
 }
 
 // hundredths writes an amount as the wire has it, and dollars reads one. Cents that are not zero are nothing that anyone

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"pay.taipei/gateway/providers/internal/wire"
 )
@@ -53,3 +54,41 @@ func ParseResult(plain []byte) (Result, error) {
 	}
 	return r, nil
 }
+
+var (
+	sealedForm = regexp.MustCompile(`^[0-9a-fA-F]{32,}$`)
+	shaForm    = regexp.MustCompile(`^[0-9A-F]{64}$`)
+	anything   = regexp.MustCompile(`^[ -~]{0,40}$`)
+)
+
+// Notice opens a posted notice: exactly its documented fields, each once. What is not under the digest (Status, MerchantID and
+// Version beside the sealed text) is not given. EncryptType 1 is AES-GCM, whose layout is published nowhere. Only JSON is
+// taken: forms are what we seal ourselves.
+func (e *Envelope) Notice(body []byte) (Result, error) {
+	form, err := wire.Form(string(body))
+	if err != nil {
+		return Result{}, err
+	}
+	f := wire.NewFields(form)
+	if f.Optional("EncryptType") == "1" {
+		return Result{}, ErrEncryptType
+	}
+	sealed, sum := f.Need("TradeInfo", sealedForm), f.Need("TradeSha", shaForm)
+	for _, beside := range []string{"Status", "MerchantID", "Version"} {
+		f.Need(beside, anything)
+	}
+	if err := f.End(); err != nil {
+		return Result{}, err
+	}
+	plain, err := e.Open(sealed, sum)
+	if err != nil {
+		return Result{}, err
+	}
+	if len(plain) == 0 || plain[0] != '{' {
+		return Result{}, errors.New("what is sealed is no JSON, as was asked for")
+	}
+	return ParseResult(plain)
+}
+
+// ErrEncryptType refuses AES-GCM.
+var ErrEncryptType = errors.New("EncryptType 1 (AES-GCM) is not supported: set the shop to AES-CBC")

@@ -1,6 +1,10 @@
 package mpg
 
 import (
+	"errors"
+	"strconv"
+
+	"pay.taipei/gateway/providers/internal/wire"
 	"pay.taipei/gateway/signing"
 )
 
@@ -63,4 +67,52 @@ func decrypt(in *signing.Inputs) ([]byte, error) {
 
 func envelope(in *signing.Inputs, pad int) (*Envelope, error) {
 	return NewEnvelope(Keys{HashKey: in.Secret("hash_key"), HashIV: in.Secret("hash_iv"), Pad: pad})
+}
+
+// NoticeScheme is the brand's scheme of a whole notice; outcome gives its word.
+func NoticeScheme(brand string, pad int, outcome func(Result) string) signing.Scheme {
+	return signing.Scheme{
+		Name: brand + "-callback-body", Inputs: []string{"body", "merchant_id", "hash_key", "hash_iv"},
+		Make: func(in *signing.Inputs) (any, error) {
+			e, err := envelope(in, pad)
+			if err != nil {
+				return nil, err
+			}
+			return readNotice(e, in.Text("merchant_id"), []byte(in.Text("body")), outcome)
+		},
+	}
+}
+
+// readNotice is what a notice says, for a vector. One that does not verify says nothing, and one of another merchant decides
+// nothing.
+func readNotice(e *Envelope, merchantID string, body []byte, outcome func(Result) string) (map[string]any, error) {
+	form, err := wire.Form(string(body))
+	if err != nil {
+		return nil, err
+	}
+	if form["EncryptType"] == "1" { // AES-GCM, whose layout is published nowhere
+		return map[string]any{"sha_valid": false, "outcome": "pending"}, nil
+	}
+	plain, err := e.Open(form["TradeInfo"], form["TradeSha"])
+	if err != nil {
+		return map[string]any{"sha_valid": false, "outcome": "pending"}, nil //nolint:nilerr // that it does not verify is the answer
+	}
+	r, err := ParseResult(plain)
+	if err == nil && r.Fields["MerchantOrderNo"] == "" {
+		err = errors.New("field MerchantOrderNo is missing")
+	}
+	if err != nil {
+		return nil, err
+	}
+	said := map[string]any{
+		"sha_valid": true, "status": r.Status, "merchant_order_no": r.Fields["MerchantOrderNo"],
+		"trade_no": r.Fields["TradeNo"], "pay_time": r.Fields["PayTime"], "outcome": "pending",
+	}
+	if amount, err := strconv.ParseUint(r.Fields["Amt"], 10, 40); err == nil {
+		said["amount"] = amount
+	}
+	if r.Fields["MerchantID"] == merchantID {
+		said["outcome"] = outcome(r)
+	}
+	return said, nil
 }

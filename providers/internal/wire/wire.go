@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -155,4 +156,39 @@ func (f *Fields) End() error {
 		f.Fail(fmt.Errorf("field %.40q is not known", name))
 	}
 	return f.err
+}
+
+// Title is what a provider's page calls an order: the first line's name and how many there are, in at most so many characters
+// and without those that the provider refuses.
+func Title(lines []providers.BillLine, longest int, without string) string {
+	var name []rune
+	for _, c := range lines[0].Name {
+		if !strings.ContainsRune(without, c) {
+			name = append(name, c)
+		}
+	}
+	more := ""
+	if len(lines) > 1 {
+		more = fmt.Sprintf(" 等 %d 筆", len(lines))
+	}
+	return string(name[:min(len(name), longest-len([]rune(more)))]) + more
+}
+
+// PostForm is a request that posts a form.
+func PostForm(path string, form url.Values) httpx.Request {
+	return httpx.Request{
+		Method: http.MethodPost, Path: path, Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: []byte(form.Encode()),
+	}
+}
+
+// PlainAck answers a provider that reads the status alone: 200 for what is accepted, else 400 or 503.
+func PlainAck(v providers.Verdict) providers.Ack {
+	switch v {
+	case providers.Accepted:
+		return providers.Ack{Status: http.StatusOK, ContentType: "text/plain", Body: []byte("OK")}
+	case providers.Refused:
+		return providers.Ack{Status: http.StatusBadRequest, ContentType: "text/plain", Body: []byte("refused")}
+	case providers.RetryLater:
+	}
+	return providers.Ack{Status: http.StatusServiceUnavailable, ContentType: "text/plain", Body: []byte("later")}
 }

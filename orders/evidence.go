@@ -54,6 +54,7 @@ type Evidence struct {
 	AttemptNo  AttemptNo
 	Nonce      string    // of the delivery, unique per account; empty where there is none
 	Fact       *Fact     // nil: a hint, which carries no state and no amount
+	Pointer    string    // of a hint: the provider's own name for the payment, with which it is to be asked; nobody vouches for it
 	Guessable  bool      // a hint that came without the attempt's token: anybody may have named the attempt
 	NeedsQuery bool      // a paid fact that may not stand alone
 	Ask        bool      // the provider is to be asked, whatever the fact makes of the attempt
@@ -97,6 +98,9 @@ func (e *Evidence) Digest() [sha256.Size]byte {
 		}
 	}
 	put("evidence-1", string(e.Source), string(e.Purpose), e.Account, string(e.AttemptNo))
+	if e.Pointer != "" {
+		put("pointer", e.Pointer)
+	}
 	if f := e.Fact; f != nil {
 		amount := ""
 		if f.Amount != nil {

@@ -29,6 +29,9 @@ func Fold(b Book, e Evidence) Fate {
 		f.Verdict = VerdictOrphan
 	case e.Fact == nil:
 		f.Verdict = VerdictHint
+		if e.Pointer != "" && !e.Guessable {
+			a.point(e.Pointer)
+		}
 	default:
 		f.fact(a, &e)
 	}
@@ -105,6 +108,19 @@ func (f *Fate) rise(a *Attempt, e *Evidence) {
 		f.event(EventPending)
 	case AttemptIntent, AttemptExpired:
 	}
+}
+
+// PointerRef is the name of the newest pointer among an attempt's references.
+const PointerRef = "pointer"
+
+// point keeps a pointer in place of the one before. A wrong one costs a question: it decides nothing.
+func (a *Attempt) point(to string) {
+	refs := maps.Clone(a.Refs)
+	if refs == nil {
+		refs = make(map[string]string)
+	}
+	refs[PointerRef] = to
+	a.Refs = refs
 }
 
 // learn keeps what a fact tells beside the state: all of a newer state's, what one of the same state

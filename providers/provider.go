@@ -130,7 +130,7 @@ type AttemptRef struct {
 	Refs          map[string]string
 	CreatedAt     time.Time
 	HandedAt      time.Time // zero: the redirect never left us
-	Pointer       string    // from an unauthenticated notice, handed back as it came; may be empty
+	Pointer       string    // of the newest unauthenticated notice, as it came, until the attempt is paid; may be empty and may be wrong
 }
 
 // ConfirmRequest asks to move the money of an authorised attempt.
@@ -227,8 +227,8 @@ type Snapshot struct {
 // Notice is a message from the provider's side: a fact when Snapshot is set, a
 // hint that only causes a query when it is nil.
 //
-// The router reads AttemptNo, Nonce, Refs and Snapshot. Nothing reads IssuedAt, KeyID and
-// Pointer yet but adapters' tests: the raw message is kept, and it has them all.
+// The router reads AttemptNo, Nonce, Pointer, Refs and Snapshot. Nothing reads IssuedAt and KeyID but adapters' tests and
+// the doctor: the raw message is kept, and it has them all.
 type Notice struct {
 	AttemptNo string
 	Nonce     string    // unique per delivery where the scheme has one

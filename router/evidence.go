@@ -58,7 +58,8 @@ func (r *Router) hint(ctx context.Context, account string, n providers.Notice, r
 		err = r.Refuse(ctx, account, "a hint about no attempt of ours", raw)
 	case err == nil:
 		err = r.applyHint(ctx, orders.Evidence{
-			Source: orders.SourceCallback, Account: account, AttemptNo: no, Guessable: raw.Token != o.Attempt(no).Token, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw),
+			Source: orders.SourceCallback, Account: account, AttemptNo: no, Guessable: raw.Token != o.Attempt(no).Token,
+			Pointer: n.Pointer, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw),
 		})
 	}
 	if err != nil {
@@ -112,7 +113,11 @@ func (r *Router) Return(ctx context.Context, token string, raw providers.RawCall
 	hint := orders.Evidence{Source: orders.SourceReturn, Account: a.Account, AttemptNo: no, ReceivedAt: raw.ReceivedAt, Raw: rawOf(raw)}
 	e := hint
 	if d, ok := r.Decoder(a.Account); ok {
-		if n, err := d.DecodeCallback(raw); err == nil && n.Snapshot != nil && n.AttemptNo == string(no) {
+		n, err := d.DecodeCallback(raw)
+		if err == nil && n.Snapshot == nil {
+			hint.Pointer = n.Pointer
+		}
+		if err == nil && n.Snapshot != nil && n.AttemptNo == string(no) {
 			e.Nonce, e.Fact = n.Nonce, r.fact(a.Account, n.Snapshot, n.Refs)
 			e.Ask = !e.Fact.State.Ended()
 		}

@@ -369,6 +369,31 @@ func TestHintByToken(t *testing.T) {
 	}
 }
 
+// The provider's own name for a payment goes back into the query, from its server and from the browser, until it is paid.
+func TestPointers(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("form")
+	asked := func(want string) {
+		t.Helper()
+		w.work(w.QueryStep)
+		if n := len(w.form.queries); n == 0 || w.form.queries[n-1].Pointer != want {
+			t.Errorf("asked %+v, want pointer %q", w.form.queries, want)
+		}
+	}
+	raw := w.raw("?")
+	raw.Token = o.Current().Token
+	if v, err := w.Notice(t.Context(), "form-a", providers.Notice{Pointer: "T1"}, raw); v != providers.Accepted || err != nil {
+		t.Fatal(v, err)
+	}
+	asked("T1")
+	w.clock.Advance(time.Hour)
+	w.form.decode = func(providers.RawCallback) (providers.Notice, error) { return providers.Notice{Pointer: "T2"}, nil }
+	if _, _, err := w.Return(t.Context(), o.Current().Token, raw); err != nil {
+		t.Fatal(err)
+	}
+	asked("T2")
+}
+
 // A hint that names an attempt without its token may be a guess: of an account one in a minute is asked about, the others later.
 func TestGuessesAskOncePerAccount(t *testing.T) {
 	w := newWorld(t)

@@ -143,8 +143,12 @@ func (r *Router) token() (string, error) {
 
 // ref names an attempt to its provider.
 func ref(o *orders.Order, a *orders.Attempt) providers.AttemptRef {
-	return providers.AttemptRef{
+	r := providers.AttemptRef{
 		AttemptNo: string(a.No), Account: a.Account, Amount: o.Total, PayeeMemberID: a.PayeeMemberID,
 		Refs: a.Refs, CreatedAt: a.CreatedAt, HandedAt: a.HandedAt,
 	}
+	if a.State != orders.AttemptPaid { // a pointer tells that it was paid; who asks now wants to know more
+		r.Pointer = a.Refs[orders.PointerRef]
+	}
+	return r
 }

@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"pay.taipei/gateway/providers/all"
 	"pay.taipei/gateway/internal/testkit"
+	"pay.taipei/gateway/providers/all"
 )
 
 // The tests of this file run the real binary, built once.

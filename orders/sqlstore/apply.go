@@ -204,6 +204,7 @@ func valid(s string) string {
 // read back has the digest under which it is stored.
 func storable(e orders.Evidence) orders.Evidence {
 	e.Account, e.Nonce, e.AttemptNo = text(e.Account), text(e.Nonce), orders.AttemptNo(text(string(e.AttemptNo)))
+	e.Pointer = text(e.Pointer)
 	if e.Fact == nil {
 		return e
 	}

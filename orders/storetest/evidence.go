@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -218,6 +219,30 @@ var applying = map[string]func(*world){
 		}
 		o.Attempts[0].QueryAt = inTime // but the provider is asked
 		w.same(w.order(o.No), o)
+	},
+	"the newest pointer is kept": func(w *world) {
+		o := w.place(w.placement(bill1))
+		refs := maps.Clone(o.Attempts[0].Refs)
+		e := said(&o, 1, orders.AttemptPaid, inTime)
+		e.Fact = nil
+		for _, p := range []struct {
+			pointer   string
+			guessable bool
+			want      string
+		}{{"T1", false, "T1"}, {"T2", false, "T2"}, {"T2", false, "T2"}, {"", false, "T2"}, {"T3", true, "T2"}, {"T1\x00", false, "T1\uFFFD"}} {
+			e.Pointer, e.Guessable = p.pointer, p.guessable
+			w.apply(e)
+			got := w.order(o.No).Attempts[0]
+			want := maps.Clone(refs)
+			if want == nil {
+				want = make(map[string]string)
+			}
+			want[orders.PointerRef] = p.want
+			if !maps.Equal(got.Refs, want) || got.State != orders.AttemptPending {
+				w.Errorf("after %q: %v, %s", p.pointer, got.Refs, got.State)
+			}
+		}
+		w.told(o.No, orders.EventCreated)
 	},
 	"late": func(w *world) {
 		o := w.place(w.placement(bill1))

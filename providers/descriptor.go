@@ -28,7 +28,8 @@ type Descriptor struct {
 
 	// ServerCreate says that Create calls the provider instead of only signing.
 	ServerCreate bool
-	// RedirectLife is how long a signed redirect may be used; zero: as long as the order.
+	// RedirectLife is how long a signed redirect may be used; zero: as long as the order. With any other value it is signed
+	// when the payer clicks, also where a form has no end but its number is good for one visit.
 	RedirectLife time.Duration
 	// PageLife is how long after it was opened the provider's page may still take the money; zero: as long as the order.
 	PageLife time.Duration

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pay.taipei/gateway/cmd/internal/app"
+	"pay.taipei/gateway/sandbox/all"
 	"pay.taipei/gateway/sandbox/bravobank"
 	"pay.taipei/gateway/sandbox/core"
 	"pay.taipei/gateway/signing"
@@ -32,16 +33,31 @@ type city struct {
 	core      *core.Core
 	bank      *bravobank.Bank
 	branch    *bravobank.Bank // the bank's side of the second account
+	doubles   []*double
+	now       func() time.Time
 	log       *slog.Logger
 
 	killing chan struct{} // closed: the bank's side of the first account ends at once
 }
 
+// double is one provider's other side, with its door.
+type double struct {
+	all.Double
+	*all.Running
+	port int
+	door net.Listener
+}
+
+func (d *double) url() string { return "http://" + d.door.Addr().String() }
+
 // addresses are host:port of every door.
 type addresses struct{ core, api, edge, bank, second, ops string }
 
-func openCity(ctx context.Context, dir string, log *slog.Logger) (*city, error) {
-	c := &city{dir: dir, log: log, killing: make(chan struct{})}
+func openCity(ctx context.Context, dir string, log *slog.Logger, now func() time.Time) (*city, error) {
+	c := &city{dir: dir, now: now, log: log, killing: make(chan struct{})}
+	for i, d := range all.Doubles() {
+		c.doubles = append(c.doubles, &double{Double: d, port: firstDouble + i})
+	}
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -56,11 +72,14 @@ func (c *city) open(ctx context.Context) error {
 	if err := c.listen(ctx); err != nil {
 		return err
 	}
-	config, err := configure(c.dir, c.addresses, &c.keys)
+	if err := c.openDoubles(); err != nil {
+		return err
+	}
+	config, err := configure(c.dir, c.addresses, &c.keys, c.doubles)
 	if err != nil {
 		return err
 	}
-	if c.gateway, err = app.Open(ctx, config, app.Options{Log: c.log, Migrate: true}); err != nil {
+	if c.gateway, err = app.Open(ctx, config, app.Options{Log: c.log, Migrate: true, Now: c.now}); err != nil {
 		return err
 	}
 	if c.bank, err = c.openBank("bank", c.keys.BankSeed, c.keys.GatewaySeed, payeeParking, payeeWater); err != nil {
@@ -72,8 +91,22 @@ func (c *city) open(ctx context.Context) error {
 	c.core, err = core.New(core.Config{
 		BaseURL: "http://" + c.addresses.core, APIURL: "http://" + c.addresses.api,
 		APIKey: c.keys.apiKey(), WebhookKeys: []string{c.keys.eventVerifier()},
-	}, core.Deps{HTTP: &http.Client{Timeout: 30 * time.Second}, Now: time.Now, Rand: rand.Reader, Log: c.log.With("part", "core")})
+	}, core.Deps{HTTP: &http.Client{Timeout: 30 * time.Second}, Now: c.now, Rand: rand.Reader, Log: c.log.With("part", "core")})
 	return err
+}
+
+// openDoubles opens the other sides of the providers that are not Bravo Bank.
+func (c *city) openDoubles() error {
+	for _, d := range c.doubles {
+		var err error
+		d.Running, err = d.Open(all.Place{
+			URL: d.url(), ShopURL: "http://" + c.addresses.core + "/", Merchants: map[string]string{"pma": nameParking, "twd": nameWater}, Seed: c.keys.DoublesSeed,
+		}, all.Deps{Now: c.now, Rand: rand.Reader, HTTP: &http.Client{Timeout: 10 * time.Second}, Log: c.log.With("part", d.Name)})
+		if err != nil {
+			return fmt.Errorf("demo: %s: %w", d.Name, err)
+		}
+	}
+	return nil
 }
 
 // openBank opens the bank's side of one account.
@@ -89,21 +122,26 @@ func (c *city) openBank(part string, bankSeed, gatewaySeed []byte, parking, wate
 	return bravobank.New(bravobank.Config{
 		Environment: "demo", Key: signer, OrderKeys: gatewayKeys,
 		Merchants: map[string]string{parking: nameParking, water: nameWater}, ShopURL: "http://" + c.addresses.core + "/",
-	}, bravobank.Deps{Now: time.Now, Rand: rand.Reader, HTTP: &http.Client{Timeout: 10 * time.Second}, Log: c.log.With("part", part)})
+	}, bravobank.Deps{Now: c.now, Rand: rand.Reader, HTTP: &http.Client{Timeout: 10 * time.Second}, Log: c.log.With("part", part)})
 }
 
 // listen opens every door on loopback: its usual port, or the next free one.
 func (c *city) listen(ctx context.Context) error {
-	for _, door := range []struct {
+	type door struct {
 		name string
 		port int
 		to   *net.Listener
 		addr *string
-	}{
+	}
+	doors := []door{
 		{"core", 8000, &c.coreDoor, &c.addresses.core}, {"API", 8080, &c.doors.API, &c.addresses.api},
 		{"edge", 8081, &c.doors.Edge, &c.addresses.edge}, {"bank", 8090, &c.bankDoor, &c.addresses.bank}, {"second bank", 8091, &c.second, &c.addresses.second},
 		{"ops", 9090, &c.doors.Ops, &c.addresses.ops},
-	} {
+	}
+	for _, d := range c.doubles {
+		doors = append(doors, door{d.Name, d.port, &d.door, new(string)})
+	}
+	for _, door := range doors {
 		var err error
 		if *door.to, err = listenNear(ctx, door.port); err != nil {
 			return fmt.Errorf("demo: %s: %w", door.name, err)
@@ -115,6 +153,9 @@ func (c *city) listen(ctx context.Context) error {
 	}
 	return nil
 }
+
+// firstDouble is the usual port of the first double.
+const firstDouble = 8100
 
 // portsTried bounds the search for a free port, so that it cannot run into the next door's usual one for ever.
 const portsTried = 50
@@ -144,11 +185,17 @@ func (c *city) serve(ctx context.Context) error {
 	asking, stopAsking := context.WithCancel(ctx)
 	defer stopAsking()
 	var parts sync.WaitGroup
-	failed := make(chan error, 3)
-	for _, s := range []struct {
+	type site struct {
 		handler http.Handler
 		on      net.Listener
-	}{{c.core.Handler(), c.coreDoor}, {c.bank.Handler(), c.bankDoor}, {c.branch.Handler(), c.second}} {
+	}
+	sites := []site{{c.core.Handler(), c.coreDoor}, {c.bank.Handler(), c.bankDoor}, {c.branch.Handler(), c.second}}
+	for _, d := range c.doubles {
+		sites = append(sites, site{d.Handler, d.door})
+		parts.Go(func() { c.keep(around, bankPace, c.workOf(around, d.Name, d.Step)) })
+	}
+	failed := make(chan error, len(sites))
+	for _, s := range sites {
 		server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second}
 		parts.Go(func() {
 			if err := server.Serve(s.on); !errors.Is(err, http.ErrServerClosed) {
@@ -167,10 +214,10 @@ func (c *city) serve(ctx context.Context) error {
 			_ = server.Close() // nothing is owed to its visitors
 		})
 	}
-	parts.Go(func() { keep(around, bankPace, c.workOf(around, "bank", c.bank.Step)) })
-	parts.Go(func() { keep(around, bankPace, c.workOf(around, "second bank", c.branch.Step)) })
+	parts.Go(func() { c.keep(around, bankPace, c.workOf(around, "bank", c.bank.Step)) })
+	parts.Go(func() { c.keep(around, bankPace, c.workOf(around, "second bank", c.branch.Step)) })
 	parts.Go(func() {
-		keep(asking, corePace, c.workOf(around, "core", c.core.Step))
+		c.keep(asking, corePace, c.workOf(around, "core", c.core.Step))
 		stopGateway()
 	})
 	served := make(chan error, 1)
@@ -207,9 +254,9 @@ func (c *city) workOf(ctx context.Context, name string, step func(context.Contex
 }
 
 // keep works again and again until ctx ends, and rests in between no longer than pace.
-func keep(ctx context.Context, pace time.Duration, work func() (next time.Time)) {
+func (c *city) keep(ctx context.Context, pace time.Duration, work func() (next time.Time)) {
 	for ctx.Err() == nil {
-		timer := time.NewTimer(min(max(time.Until(work()), 10*time.Millisecond), pace))
+		timer := time.NewTimer(min(max(work().Sub(c.now()), 10*time.Millisecond), pace))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -220,7 +267,11 @@ func keep(ctx context.Context, pace time.Duration, work func() (next time.Time))
 
 func (c *city) close() error {
 	errs := []error{c.doors.Close()}
-	for _, l := range []net.Listener{c.coreDoor, c.bankDoor, c.second} {
+	listeners := []net.Listener{c.coreDoor, c.bankDoor, c.second}
+	for _, d := range c.doubles {
+		listeners = append(listeners, d.door)
+	}
+	for _, l := range listeners {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
@@ -231,24 +282,18 @@ func (c *city) close() error {
 	return errors.Join(errs...)
 }
 
-// facts are what a program needs to use the demo.
-func (c *city) facts() any {
+// facts are what a program needs to use the demo. A double has its address under its name.
+func (c *city) facts() map[string]string {
 	login := bravobank.DemoAccount()
-	return struct {
-		Core     string `json:"core"`
-		API      string `json:"api"`
-		Edge     string `json:"edge"`
-		Ops      string `json:"ops"`
-		Bank     string `json:"bank"`
-		Second   string `json:"second_bank"`
-		APIKey   string `json:"api_key"`
-		Account  string `json:"bank_account"`
-		Password string `json:"bank_password"`
-		Data     string `json:"data"`
-	}{
-		"http://" + c.addresses.core, "http://" + c.addresses.api, "http://" + c.addresses.edge, "http://" + c.addresses.ops,
-		"http://" + c.addresses.bank, "http://" + c.addresses.second, c.keys.apiKey(), login.Name, login.Password, c.dir,
+	facts := map[string]string{
+		"core": "http://" + c.addresses.core, "api": "http://" + c.addresses.api, "edge": "http://" + c.addresses.edge, "ops": "http://" + c.addresses.ops,
+		"bank": "http://" + c.addresses.bank, "second_bank": "http://" + c.addresses.second,
+		"api_key": c.keys.apiKey(), "bank_account": login.Name, "bank_password": login.Password, "data": c.dir,
 	}
+	for _, d := range c.doubles {
+		facts[d.Name] = d.url()
+	}
+	return facts
 }
 
 func (c *city) banner(logFile string, took time.Duration) string {
@@ -259,6 +304,13 @@ func (c *city) banner(logFile string, took time.Duration) string {
 	fmt.Fprintf(&b, "  Bravo Bank  http://%s      account %s, password %s\n", c.addresses.bank, login.Name, login.Password)
 	fmt.Fprintf(&b, "              http://%s/faults/panel      make the bank misbehave\n", c.addresses.bank)
 	fmt.Fprintf(&b, "              http://%s      its second account, used while the first one is away\n", c.addresses.second)
+	for i, d := range c.doubles {
+		head := "            "
+		if i == 0 {
+			head = "Stand-ins   "
+		}
+		fmt.Fprintf(&b, "  %s%s      %s\n", head, d.url(), d.Name)
+	}
 	fmt.Fprintf(&b, "  Order API   http://%s/docs\n", c.addresses.api)
 	fmt.Fprintf(&b, "              key %s\n", c.keys.apiKey())
 	fmt.Fprintf(&b, "  Edge        http://%s      callbacks and checkout pages\n", c.addresses.edge)

@@ -37,8 +37,8 @@ clients:
     return_prefixes: ["http://{{.Core}}"]
     webhook: {url: "http://{{.Core}}/webhooks", network: loopback, keys: ["{{.EventSigner}}"]}
 merchants:
-  - {code: pma, name: {{.NameParking}}, name_en: Parking Management and Development Office, payees: { {{.Account}}: "{{.PayeeParking}}", {{.Second}}: "{{.SecondParking}}"}}
-  - {code: twd, name: {{.NameWater}}, name_en: Taipei Water Department, payees: { {{.Account}}: "{{.PayeeWater}}", {{.Second}}: "{{.SecondWater}}"}}
+  - {code: pma, name: {{.NameParking}}, name_en: Parking Management and Development Office, payees: { {{.Account}}: "{{.PayeeParking}}", {{.Second}}: "{{.SecondParking}}"{{range .Doubles}}, {{.Name}}-main: "{{.Payees.pma}}"{{end}} }}
+  - {code: twd, name: {{.NameWater}}, name_en: Taipei Water Department, payees: { {{.Account}}: "{{.PayeeWater}}", {{.Second}}: "{{.SecondWater}}"{{range .Doubles}}, {{.Name}}-main: "{{.Payees.twd}}"{{end}} }}
 accounts:
   - name: {{.Account}}
     adapter: bravobank
@@ -58,12 +58,16 @@ accounts:
       api_url: http://{{.SecondBank}}
       signing_key: {id: {{.OrderKeyID}}, seed: "{{.SecondOrderSeed}}"}
       bank_keys: [{id: {{.BankKeyID}}, key: "{{.SecondBankKey}}"}]
-`))
+{{range .Doubles}}  - name: {{.Name}}-main
+    adapter: {{.Name}}
+    network: loopback
+    settings: {{.Settings}}
+{{end}}`))
 
 // configure writes and parses the demo's configuration.
-func configure(dir string, a addresses, k *keys) (*configs.Config, error) {
+func configure(dir string, a addresses, k *keys, doubles []*double) (*configs.Config, error) {
 	var b bytes.Buffer
-	err := configuration.Execute(&b, map[string]string{
+	err := configuration.Execute(&b, map[string]any{"Doubles": doubles,
 		"API": a.api, "Edge": a.edge, "Ops": a.ops, "Core": a.core, "Bank": a.bank,
 		"Store": "sqlite:" + filepath.Join(dir, "gateway.db"), "KeyID": apiKeyID, "KeyDigest": k.apiDigest(), "EventSigner": k.eventSigner(),
 		"Account": account, "NameParking": nameParking, "NameWater": nameWater, "PayeeParking": payeeParking, "PayeeWater": payeeWater,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -109,23 +108,7 @@ func (p *player) delivered(t *testing.T) {
 }
 
 // openTestCity runs a city until the test ends.
-func openTestCity(t *testing.T) *city {
-	t.Helper()
-	c, err := openCity(t.Context(), t.TempDir(), slog.New(slog.NewJSONHandler(t.Output(), nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("the city ended with %v", err)
-		}
-	})
-	return c
-}
+func openTestCity(t *testing.T) *city { return serveCity(t, time.Now) }
 
 func walkToPayment(t *testing.T, c *city) *player {
 	t.Helper()

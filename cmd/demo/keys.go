@@ -24,11 +24,13 @@ type keys struct {
 
 	SecondGatewaySeed []byte `json:"second_gateway_seed"` // of the second account at the bank
 	SecondBankSeed    []byte `json:"second_bank_seed"`
+
+	DoublesSeed []byte `json:"doubles_seed"` // of all keys of the providers' doubles
 }
 
 // seeds are the keys that are made of a seed.
 func (k *keys) seeds() []*[]byte {
-	return []*[]byte{&k.GatewaySeed, &k.BankSeed, &k.EventSeed, &k.SecondGatewaySeed, &k.SecondBankSeed}
+	return []*[]byte{&k.GatewaySeed, &k.BankSeed, &k.EventSeed, &k.SecondGatewaySeed, &k.SecondBankSeed, &k.DoublesSeed}
 }
 
 // loadKeys reads the keys of a data folder, or makes them.

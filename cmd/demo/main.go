@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,7 +35,8 @@ func main() {
 type options struct {
 	once, asJSON, reset bool
 	data                string
-	log, scenario       string
+	log                 string
+	scenario, provider  string
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -45,6 +47,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.StringVar(&o.data, "data", usualData, "folder for the demo's data; -once uses a new one and removes it")
 	f.BoolVar(&o.reset, "reset", false, "forget the data first")
 	f.StringVar(&o.scenario, "scenario", "pay", "what -once plays: "+scenarioNames())
+	f.StringVar(&o.provider, "provider", usualProvider, "where -once pays: "+providerNames())
 	f.StringVar(&o.log, "log", "", "file for the gateway's log; default: gateway.log in the data folder")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -54,6 +57,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if _, ok := scenarios()[o.scenario]; !ok {
 		return fmt.Errorf("demo: no scenario %q; there are %s", o.scenario, scenarioNames())
+	}
+	if !slices.Contains(payable(), o.provider) {
+		return fmt.Errorf("demo: no provider %q; there are %s", o.provider, providerNames())
+	}
+	if o.provider != usualProvider && (!o.once || o.scenario != "pay") {
+		return errors.New("demo: -provider is for -once, which pays there: go run ./cmd/demo -once -provider " + o.provider)
 	}
 	if o.scenario != "pay" && !o.once {
 		return errors.New("demo: -scenario is for -once: go run ./cmd/demo -once -scenario " + o.scenario)
@@ -99,7 +108,7 @@ func (o *options) start(ctx context.Context, out io.Writer) error {
 	}
 	defer func() { _ = logFile.Close() }() // each line was written when it was logged
 	begun := time.Now()
-	c, err := openCity(ctx, o.data, slog.New(withoutPolls{slog.NewJSONHandler(logFile, nil)}))
+	c, err := openCity(ctx, o.data, slog.New(withoutPolls{slog.NewJSONHandler(logFile, nil)}), time.Now)
 	if err != nil {
 		return err
 	}
@@ -112,7 +121,7 @@ func (o *options) start(ctx context.Context, out io.Writer) error {
 	go func() { stopped <- c.serve(ctx) }()
 	switch {
 	case o.once:
-		err = c.play(ctx, o.scenario, out)
+		err = c.play(ctx, o.scenario, o.provider, out)
 		cancel()
 	case o.asJSON:
 		err = json.NewEncoder(out).Encode(c.facts())

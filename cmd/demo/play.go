@@ -25,7 +25,7 @@ const (
 const playTime = 3 * time.Minute
 
 // play walks a scenario as a citizen would and compares what each side then says.
-func (c *city) play(ctx context.Context, scenario string, out io.Writer) error {
+func (c *city) play(ctx context.Context, scenario, provider string, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, playTime)
 	defer cancel()
 	b, err := newBrowser()
@@ -33,7 +33,11 @@ func (c *city) play(ctx context.Context, scenario string, out io.Writer) error {
 		return err
 	}
 	p := &player{city: c, browser: b, life: "10m"}
-	for _, step := range scenarios()[scenario](p) {
+	steps := scenarios()[scenario](p)
+	if d := c.double(provider); d != nil {
+		steps = p.payingAt(d)
+	}
+	for _, step := range steps {
 		if err := step.do(ctx); err != nil {
 			_, _ = fmt.Fprintf(out, "FAIL  %s\n", step.name)
 			return err
@@ -79,8 +83,16 @@ func (p *player) choose(ctx context.Context) error {
 	if err := p.shows("熊讚銀行"); err != nil {
 		return err
 	}
-	if err := p.submit(ctx, "go", url.Values{"provider": {"bravobank"}}); err != nil {
+	return p.goTo(ctx, "bravobank")
+}
+
+// goTo chooses a provider and follows to its page.
+func (p *player) goTo(ctx context.Context, provider string) error {
+	if err := p.submit(ctx, "go", url.Values{"provider": {provider}}); err != nil {
 		return err
+	}
+	if p.at.Host != p.addresses.edge { // a redirect, which was followed
+		return nil
 	}
 	return p.submit(ctx, "", nil) // the checkout page's form, which scripts would submit by themselves
 }
@@ -109,6 +121,14 @@ func (p *player) comeBack(ctx context.Context) error {
 	if err := p.follow(ctx, "return"); err != nil {
 		return err
 	}
+	if err := p.awaits(ctx, "paid"); err != nil {
+		return err
+	}
+	return p.shows("繳費成功", "停車費", "40", bill1, bill2, p.orderNo)
+}
+
+// awaits waits until the city's result page knows the outcome, which must be this one.
+func (p *player) awaits(ctx context.Context, outcome string) error {
 	for p.attr("outcome", "data-status") == "confirming" { // the notice may still be on its way
 		select {
 		case <-ctx.Done():
@@ -119,11 +139,11 @@ func (p *player) comeBack(ctx context.Context) error {
 			return err
 		}
 	}
-	if got := p.attr("outcome", "data-status"); got != "paid" {
-		return fmt.Errorf("demo: the result page says %q, not paid", got)
+	if got := p.attr("outcome", "data-status"); got != outcome {
+		return fmt.Errorf("demo: the result page says %q, not %s", got, outcome)
 	}
 	p.orderNo = p.at.Query().Get("order_no")
-	return p.shows("繳費成功", "停車費", "40", bill1, bill2, p.orderNo)
+	return nil
 }
 
 // apiOrder is what the demo reads of an order.
@@ -154,12 +174,15 @@ type apiSurplus struct {
 	Refunded string `json:"refunded"`
 }
 
-func (p *player) askAPI(ctx context.Context) error {
+func (p *player) askAPI(ctx context.Context) error { return p.paidBy(ctx, "deposit_account") }
+
+// paidBy asks the order API whether the order was paid by a method, with its one attempt.
+func (p *player) paidBy(ctx context.Context, method string) error {
 	var o apiOrder
 	if err := p.json(ctx, "http://"+p.addresses.api+"/v1/orders/"+p.orderNo, &o); err != nil {
 		return err
 	}
-	if o.Status != "paid" || o.Late || o.Review || len(o.Surplus) != 0 || len(o.Attempts) != 1 || o.Attempts[0].Method != "deposit_account" {
+	if o.Status != "paid" || o.Late || o.Review || len(o.Surplus) != 0 || len(o.Attempts) != 1 || o.Attempts[0].Method != method {
 		return fmt.Errorf("demo: the order API says %+v", o)
 	}
 	return nil

@@ -36,7 +36,7 @@ func TestScenarioFails(t *testing.T) {
 	c := openTestCity(t)
 	close(c.killing) // nobody answers at the bank
 	var out strings.Builder
-	if err := c.play(t.Context(), "refund", &out); err == nil || !strings.Contains(out.String(), "FAIL") {
+	if err := c.play(t.Context(), "refund", usualProvider, &out); err == nil || !strings.Contains(out.String(), "FAIL") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }

@@ -68,20 +68,25 @@ func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	return &Adapter{origin: origin, client: client, mac: mac}, nil
 }
 
+// pageLife is how long the bank's page may stay open. It is not documented; browsers that come back after it are late, not lost.
+const pageLife = 30 * time.Minute
+
 // Describe tells the bank's facts.
 func (a *Adapter) Describe() providers.Descriptor {
 	return providers.Descriptor{
 		Name: Name, NameZH: "玉山銀行", NameEN: "E.SUN Bank",
-		Methods:     []providers.Method{{Code: "credit_card", NameZH: "信用卡", NameEN: "Credit card"}},
-		Currency:    money.TWD,
-		Number:      providers.NumberRule{MaxLength: 20, Alphabet: "0-9A-Z"},
-		AmountUnit:  "whole New Taiwan dollars (TA; manual Type 4 V2.0, data members)",
-		PayeeField:  "data.MID",
-		PayerField:  "not carried",
-		PageLife:    30 * time.Minute, // how long the page stays open is not documented
-		Refunds:     providers.RefundRules{Whole: true},
-		FormOrigins: []string{a.origin},
-		AnswerAuth:  providers.AnswerTLS,
+		Methods:    []providers.Method{{Code: "credit_card", NameZH: "信用卡", NameEN: "Credit card"}},
+		Currency:   money.TWD,
+		Number:     providers.NumberRule{MaxLength: 20, Alphabet: "0-9A-Z"},
+		AmountUnit: "whole New Taiwan dollars (TA; manual Type 4 V2.0, data members)",
+		PayeeField: "data.MID",
+		PayerField: "not carried",
+		// The form has no stamp, but its number is good for one visit: signed at the click, no number is spent on a form that nobody posts.
+		RedirectLife: pageLife,
+		PageLife:     pageLife,
+		Refunds:      providers.RefundRules{Whole: true},
+		FormOrigins:  []string{a.origin},
+		AnswerAuth:   providers.AnswerTLS,
 		Outcomes: providers.Outcomes{
 			Paid:      providers.Text{ZH: "信用卡付款成功。", EN: "Your card payment is complete."},
 			Failed:    providers.Text{ZH: "銀行沒有核准這筆刷卡，沒有扣款。請改用其他卡片或付款方式。", EN: "The bank did not approve this card payment, and nothing was charged. Use another card or another way to pay."},

@@ -116,3 +116,14 @@ func checkEd25519Public(public []byte) error {
 	}
 	return nil
 }
+
+// VerifyAny tells which key made sig, whatever the message says; the error is ErrMismatch when none did. It is for finding out
+// what went wrong: a message that names its key must be verified under that key alone.
+func (k *Ed25519Keys) VerifyAny(t Text, sig []byte) (keyID string, err error) {
+	for id, key := range k.byID {
+		if ed25519.Verify(key.Public, t, sig) {
+			return id, nil
+		}
+	}
+	return "", ErrMismatch
+}

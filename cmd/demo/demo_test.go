@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"pay.taipei/gateway/internal/testkit"
+	"pay.taipei/gateway/sandbox/all"
 	"pay.taipei/gateway/sandbox/bravobank"
 )
 
@@ -132,7 +133,7 @@ func TestBanner(t *testing.T) {
 		t.Fatal(err)
 	}
 	pages := regexp.MustCompile(`http://\S+`).FindAllString(banner, -1)
-	if len(pages) != 7 {
+	if len(pages) != 7+len(all.Doubles()) {
 		t.Fatalf("%d addresses in %s", len(pages), banner)
 	}
 	for _, page := range pages {
@@ -149,7 +150,7 @@ func TestBanner(t *testing.T) {
 		}
 	}
 	key := regexp.MustCompile(`gk_\S+`).FindString(banner)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.TrimSuffix(pages[4], "/docs")+"/v1/events", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, regexp.MustCompile(`(http://\S+)/docs`).FindStringSubmatch(banner)[1]+"/v1/events", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

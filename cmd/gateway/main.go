@@ -30,6 +30,7 @@ type commands struct {
 	Route     routeCmd     `cmd:"" help:"Where orders go, and why."`
 
 	Key     keyCmd     `cmd:"" help:"Make keys."`
+	Doctor  doctorCmd  `cmd:"" help:"What is wrong, in words."`
 	Vectors vectorsCmd `cmd:"" help:"Test vectors of signatures and messages, as providers publish them."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -37,6 +37,15 @@ func (a *Adapter) DecodeCallback(raw providers.RawCallback) (providers.Notice, e
 	return providers.Notice{AttemptNo: number, Snapshot: &snapshot}, nil
 }
 
+// Diagnose says with what else than it should a notice verifies.
+func (a *Adapter) Diagnose(raw providers.RawCallback) []providers.Cause {
+	list := a.envelope.Diagnose(raw, published)
+	if result, err := a.envelope.Notice(raw.Body); err == nil && outcome(result) == "test" && a.environment == providers.Production {
+		list = append(list, providers.Cause{Code: providers.CauseWrongEnvironment, Why: "it is genuine, but a test console made it up (模擬付款成功) and this account is production"})
+	}
+	return list
+}
+
 // noticed is what a notice says of a payment.
 func (a *Adapter) noticed(result mpg.Result, r *wire.Fields) providers.Snapshot {
 	amount := r.Dollars("Amt")

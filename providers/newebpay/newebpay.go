@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"pay.taipei/gateway/internal/httpx"
@@ -42,8 +43,9 @@ type Settings struct {
 }
 
 // published are the keys of the manuals' and libraries' examples.
-var published = []string{
-	"Fs5cX1TGqYM2PpdbE14a9H83YQSQF5jn", "12345678901234567890123456789012", "IaWudQJsuOT994cpHRWzv7Ge67yC1cE3", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+var published = []mpg.Pair{
+	{HashKey: "Fs5cX1TGqYM2PpdbE14a9H83YQSQF5jn", HashIV: "C6AcmfqJILwgnhIP"}, {HashKey: "12345678901234567890123456789012", HashIV: "1234567890123456"},
+	{HashKey: "IaWudQJsuOT994cpHRWzv7Ge67yC1cE3", HashIV: "C1dLm3nxZRVlmBSP"}, {HashKey: strings.Repeat("A", 32), HashIV: strings.Repeat("A", 16)},
 }
 
 // Adapter is one shop, or several that share keys. It is safe for concurrent use.
@@ -66,7 +68,11 @@ func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	if errURL == nil && path != "" {
 		errURL = fmt.Errorf("account %s: url: must have no path", a.Name)
 	}
-	key, errKey := a.Secret("hash_key", s.HashKey, s.HashKeyFile, published...)
+	var keys []string
+	for _, p := range published {
+		keys = append(keys, p.HashKey)
+	}
+	key, errKey := a.Secret("hash_key", s.HashKey, s.HashKeyFile, keys...)
 	iv, errIV := a.Secret("hash_iv", s.HashIV, s.HashIVFile)
 	if err := errors.Join(errURL, errKey, errIV); err != nil {
 		return nil, err

@@ -29,11 +29,12 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 	if err != nil {
 		return providers.Snapshot{}, wire.Lost(Name, providers.OpQuery, err)
 	}
-	txn, failure := read(providers.OpQuery, resp, ref)
+	code, txn, failure := read(providers.OpQuery, resp, ref)
 	if failure != nil {
-		if state, _, _ := meaningOf(failure.Code); txn == nil || state == providers.Pending {
-			return providers.Snapshot{}, failure
-		}
+		return providers.Snapshot{}, failure
+	}
+	if kind, refused := refusals()[code]; refused {
+		return providers.Snapshot{}, &providers.Error{Provider: Name, Op: providers.OpQuery, Kind: kind, Code: code}
 	}
 	snapshot := snapshotOf(txn)
 	if snapshot.State == providers.Paid {
@@ -78,18 +79,14 @@ func (a *Adapter) Refund(ctx context.Context, req providers.RefundRequest) (prov
 	if err != nil {
 		return providers.RefundResult{}, wire.Lost(Name, providers.OpRefund, err)
 	}
-	txn, failure := read(providers.OpRefund, resp, req.Attempt)
+	code, txn, failure := read(providers.OpRefund, resp, req.Attempt)
 	if failure != nil {
 		return providers.RefundResult{}, failure
 	}
-	no := txn.Need("RRN", rrnForm)
-	if code := txn.Need("RC", codeForm); code != "00" {
-		txn.Fail(fmt.Errorf("the answer says both 00 and %q", code))
+	if code != "00" {
+		return providers.RefundResult{}, &providers.Error{Provider: Name, Op: providers.OpRefund, Kind: cancelKind(code), Code: code}
 	}
-	if err := txn.Err(); err != nil {
-		return providers.RefundResult{}, failed(providers.OpRefund, providers.OutcomeUnknown, err)
-	}
-	return providers.RefundResult{ProviderRefundNo: no, State: providers.RefundDone}, nil
+	return providers.RefundResult{ProviderRefundNo: txn.Optional("RRN"), State: providers.RefundDone}, nil
 }
 
 // request is a signed call about an attempt.
@@ -105,13 +102,16 @@ func (a *Adapter) request(path string, ref providers.AttemptRef) (httpx.Request,
 	return wire.PostForm(path, form), nil
 }
 
-// read reads an answer about an attempt: DATA= and JSON. One with a code other than 00 is an error; its transaction comes
-// with it when it has one, and is about this attempt.
-func read(op providers.Op, resp *httpx.Response, ref providers.AttemptRef) (*wire.Fields, *providers.Error) {
-	unreadable := func(err error) *providers.Error { return failed(op, providers.OutcomeUnknown, err) }
-	text, found := strings.CutPrefix(string(resp.Body), "DATA=")
+// read reads an answer: DATA= and JSON with a code and its transaction, which has the same code and must be of this attempt. An
+// answer that names no attempt is believed only when it says that our call itself was wrong.
+func read(op providers.Op, resp *httpx.Response, ref providers.AttemptRef) (code string, txn *wire.Fields, failure *providers.Error) {
+	unreadable := func(err error) (string, *wire.Fields, *providers.Error) {
+		return "", nil, failed(op, providers.OutcomeUnknown, err)
+	}
+	text, found := strings.CutPrefix(strings.TrimSpace(string(resp.Body)), "DATA=")
+	text, _, _ = strings.Cut(text, "&MACD=") // the manual on cancellations speaks of one; TLS is what proves answers
 	if resp.Status != http.StatusOK || !found {
-		return nil, unreadable(fmt.Errorf("an answer with status %d that is none of the bank's", resp.Status))
+		return unreadable(fmt.Errorf("an answer with status %d that is none of the bank's", resp.Status))
 	}
 	answer, err := wire.Object([]byte(text))
 	if err != nil { // the manual's samples print txnData in quotes, with quotes in it
@@ -119,33 +119,28 @@ func read(op providers.Op, resp *httpx.Response, ref providers.AttemptRef) (*wir
 		answer, err = wire.Object([]byte(text))
 	}
 	if err != nil {
-		return nil, unreadable(err)
+		return unreadable(err)
 	}
 	code, ok := wire.Scalar(answer["returnCode"])
 	if !ok || !codeForm.MatchString(code) {
-		return nil, unreadable(errors.New("field returnCode is missing or not as documented"))
-	}
-	var refused *providers.Error
-	if code != "00" {
-		_, kind, _ := meaningOf(code)
-		refused = &providers.Error{Provider: Name, Op: op, Kind: kind, Code: code}
+		return unreadable(errors.New("field returnCode is missing or not as documented"))
 	}
 	data := answer["txnData"]
 	if quoted, ok := wire.Scalar(data); ok {
 		data = json.RawMessage(quoted)
 	}
 	members, err := wire.Object(data)
-	if err != nil && refused == nil {
-		return nil, unreadable(fmt.Errorf("txnData: %w", err))
-	}
-	txn := wire.Scalars(members)
+	txn = wire.Scalars(members)
+	kind, refused := refusals()[code]
 	switch number := txn.Optional("ONO"); {
-	case number == ref.AttemptNo:
-		return txn, refused
-	case refused != nil:
-		return nil, refused
-	case op == providers.OpRefund: // it may have been carried out all the same
-		return nil, unreadable(errors.New("the answer is about another order"))
+	case number != "" && number != ref.AttemptNo && op == providers.OpQuery:
+		return "", nil, failed(op, providers.Untrusted, errors.New("the answer is about another order"))
+	case number == ref.AttemptNo && txn.Peek("RC") == code:
+		return code, txn, nil
+	case number == "" && refused && kind != providers.NotFound:
+		return code, txn, nil
+	case err != nil:
+		return unreadable(fmt.Errorf("txnData: %w", err))
 	}
-	return nil, failed(op, providers.Untrusted, errors.New("the answer is about another order"))
+	return "", nil, &providers.Error{Provider: Name, Op: op, Kind: providers.OutcomeUnknown, Code: code, Err: errors.New("the answer names no order, another one, or two codes")}
 }

@@ -1,43 +1,55 @@
 package esun
 
-import "pay.taipei/gateway/providers"
+import (
+	"slices"
+	"strings"
 
-// meaningOf is the table of return codes: what a code makes of a payment whose transaction has it, and what may be done after
-// a call that is answered with it.
+	"pay.taipei/gateway/providers"
+)
+
+// stateOf is the table of return codes for a payment: what a transaction with this code is. A code that is not listed decides
+// nothing.
 //
-// Source: Index A, V2.0. Its last line, "all others: declined", is believed of the two digits with which card issuers answer,
-// such as the 05 in the manual's sample, but for those that decide nothing; other texts are not known (docs/divergences.md).
-func meaningOf(code string) (state providers.State, kind providers.Kind, known bool) {
+// Source: Index A, V2.0. Its last line, "all others: declined", is believed of the codes with which card issuers decline
+// (ISO 8583, field 39), such as the 05 in the manual's sample; docs/divergences.md says why not of all.
+func stateOf(code string) (s providers.State, known bool) {
 	switch code {
 	case "00": // approved
-		return providers.Paid, providers.OutcomeUnknown, true
+		return providers.Paid, true
 	case "GR": // the payer left the page
-		return providers.Cancelled, providers.Declined, true
+		return providers.Cancelled, true
 	case "V0", "V1", "GX", "GY", "GZ", "Z2", // 3-D Secure
 		"GA", "GG", "GN", "TE", "TI", "QQ", "NT", "Z1", // card holder, refused, not the bank's card, token, debit card, UnionPay
 		"L1", "L2", "L3", "L4", "L5", "L6", "L7", // instalments
 		"X1", "X2", "X3", "X4", "X5", "X6", "X7", "X8", "X9", "XA", "XB", "XC", "XD", "XE", "XF", "N1", "G7", "GI", "GP", // bonus points
-		"GJ", "GK", "GL", "GM", "GU", "GV", "GW": // travel dates, a parameter of the bank's own cards, pre-authorisation
-		return providers.Failed, providers.Declined, true
-	case "GF", // the state does not allow it
-		"NR", "NV", "VA", "VD", "VT", "RA", "RD", "RP", "GB", "GC": // a cancellation or refund is refused
-		return providers.Pending, providers.Declined, true
-	case "GD", "GE": // order or detail not found
-		return providers.Pending, providers.NotFound, true
-	case "G6", "GH": // number used, submitted twice
-		return providers.Pending, providers.Duplicate, true
-	case "G3", "G4", "G5", "G8", "NM": // merchant not in use or not set up for it, our address, our MAC
-		return providers.Pending, providers.Auth, true
-	case "G2", "Z0": // format, URL
-		return providers.Pending, providers.Invalid, true
+		"GJ", "GK", "GL", "GM", "GU", "GV", "GW", // travel dates, a parameter of the bank's own cards, pre-authorisation
+		"01", "14", "54", "62", // ask the bank, card number, expired, not activated
+		"03", "04", "05", "07", "12", "13", "15", "30", "33", "34", "36", "41", "43", "51", "52", "53", "55", "57", "58", "59", "61", "63", "65", "75", "78", "93":
+		return providers.Failed, true
 	case "PC", "G0", "G1", "G9", "GS", "GT", "V2", "ET", "UE", // processing, system, time-out, session, issuer, "ask the bank"
-		"09", "68": // in progress and answered too late, as issuers say it
-		return providers.Pending, providers.OutcomeUnknown, true
+		"G2", "G3", "G4", "G5", "G6", "G8", "GD", "GE", "GF", "GH", "NM", "Z0", // about the call, not the payment
+		"NR", "NV", "VA", "VD", "VT", "RA", "RD", "RP", "GB", "GC": // a cancellation or refund is refused
+		return providers.Pending, true
 	}
-	if len(code) == 2 && digit(code[0]) && digit(code[1]) {
-		return providers.Failed, providers.Declined, true
-	}
-	return providers.Pending, providers.OutcomeUnknown, false
+	return providers.Pending, false
 }
 
-func digit(c byte) bool { return '0' <= c && c <= '9' }
+// refusals are the codes that say of a call that it was not carried out, and why; of a query those alone are no answer.
+func refusals() map[string]providers.Kind {
+	return map[string]providers.Kind{
+		"GD": providers.NotFound, "GE": providers.NotFound, // order, detail
+		"G3": providers.Auth, "G4": providers.Auth, "G5": providers.Auth, "G8": providers.Auth, "NM": providers.Auth, // merchant, our address, our MAC
+		"G2": providers.Invalid, "Z0": providers.Invalid, // format, URL
+	}
+}
+
+// cancelKind is what a code means to a cancellation. Only a clear no is one: anything else may have been carried out.
+func cancelKind(code string) providers.Kind {
+	if kind, ok := refusals()[code]; ok {
+		return kind
+	}
+	if slices.Contains(strings.Fields("GF NR NV VA VD VT RA RD RP GB GC"), code) {
+		return providers.Declined
+	}
+	return providers.OutcomeUnknown
+}

@@ -1,6 +1,9 @@
 // Package esun is the adapter of E.SUN Bank 玉山銀行's ACQ online acquiring: its hosted card page. It implements the bank's
 // manuals "Type 4", "query", "cancel" and "return codes" V2.0 (2016), as collected in recca0120/payum-esunbank@40b81a0.
 //
+// The merchant must be set up for automatic capture: "paid" here is an authorisation, and nobody sends the batch file that
+// would capture it.
+//
 // Create only signs. The bank never calls our server: the result comes with the payer's browser, signed but without the
 // amount, so that it makes us ask. A refund is the cancellation of an authorisation that is not settled yet, whole.
 //
@@ -47,13 +50,18 @@ type Adapter struct {
 	mac    *signing.Digest
 }
 
+// hosts are the provider's.
+func hosts() account.Hosts {
+	return account.Hosts{Real: []string{"acq.esunbank.com.tw"}, Test: []string{"acqtest.esunbank.com.tw"}}
+}
+
 // Open makes an adapter from an account's configuration and connects to nothing.
 func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	s, err := account.Read[Settings](a)
 	if err != nil {
 		return nil, err
 	}
-	client, origin, path, errURL := a.Reach(d, "url", s.URL)
+	client, origin, path, errURL := a.Reach(d, "url", s.URL, hosts())
 	if errURL == nil && path != "" {
 		errURL = fmt.Errorf("account %s: url: must have no path", a.Name)
 	}
@@ -93,7 +101,7 @@ func (a *Adapter) Describe() providers.Descriptor {
 			Cancelled: providers.Text{ZH: "您離開了刷卡頁面，沒有扣款。", EN: "You left the card page, and nothing was charged."},
 			Expired:   providers.Text{ZH: "刷卡頁面已逾時，沒有扣款。", EN: "The card page timed out, and nothing was charged."},
 		},
-		// 2, 10 and 30 minutes are what the manual advises for payers who do not come back.
+		// A payer who comes back makes us ask at once; these are for those who do not.
 		Patience: providers.Patience{FirstQuery: 2 * time.Minute, Spacing: 4 * time.Minute, Grace: 30 * time.Minute, NotFoundFinal: true},
 		Docs: []providers.DocLink{
 			{Title: "E.SUN Bank ACQ manuals V2.0 (type 4, query, cancel, return codes)", URL: "https://github.com/recca0120/payum-esunbank/tree/40b81a0/docs", Read: "2026-11-25"},

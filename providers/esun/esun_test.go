@@ -8,76 +8,126 @@ import (
 	"pay.taipei/gateway/providers/providertest"
 )
 
-type meaning struct {
-	state providers.State
-	kind  providers.Kind
-}
-
-// documentedCodes is Index A, written again from it.
-func documentedCodes() map[string]meaning {
-	all := map[string]meaning{"00": {providers.Paid, providers.OutcomeUnknown}, "GR": {providers.Cancelled, providers.Declined}}
-	for codes, m := range map[string]meaning{
-		"01 14 54 62 L1 L2 L3 L4 L5 L6 L7 XA XB XC XD XE XF X1 X2 X3 X4 X5 X6 X7 X8 X9 TE TI GX GY GZ V0 V1 " +
-			"G7 GA GG GI GJ GK GL GM GN GP GU GV GW N1 NT Z1 Z2 QQ 05": {providers.Failed, providers.Declined}, // 05 is in the manual's sample
-		"VA VD VT RA RD RP GB GC GF NR NV": {providers.Pending, providers.Declined},
-		"G0 G1 G9 GS GT V2 ET UE PC 09 68": {providers.Pending, providers.OutcomeUnknown},
-		"G3 G4 G5 G8 NM":                   {providers.Pending, providers.Auth},
-		"G2 Z0":                            {providers.Pending, providers.Invalid},
-		"G6 GH":                            {providers.Pending, providers.Duplicate},
-		"GD GE":                            {providers.Pending, providers.NotFound},
+// documentedCodes is Index A, written again from it, with the codes of ISO 8583 by which issuers decline.
+func documentedCodes() map[string]providers.State {
+	all := map[string]providers.State{"00": providers.Paid, "GR": providers.Cancelled}
+	for codes, state := range map[string]providers.State{
+		"01 14 54 62 L1 L2 L3 L4 L5 L6 L7 XA XB XC XD XE XF X1 X2 X3 X4 X5 X6 X7 X8 X9 TE TI GX GY GZ V0 V1 G7 GA GG GI GJ GK GL GM GN GP GU GV GW N1 NT Z1 Z2 QQ " +
+			"03 04 05 07 12 13 15 30 33 34 36 41 43 51 52 53 55 57 58 59 61 63 65 75 78 93": providers.Failed,
+		"VA VD VT RA RD RP GB GC GF NR NV G0 G1 G2 G3 G4 G5 G6 G8 G9 GD GE GH GS GT NM V2 ET UE PC Z0": providers.Pending,
 	} {
 		for code := range strings.FieldsSeq(codes) {
-			all[code] = m
+			all[code] = state
 		}
 	}
 	return all
 }
 
-// Every documented code of a signed return has its state; any other text decides nothing.
+// documentedRefusals say that a call was not carried out.
+func documentedRefusals() map[string]providers.Kind {
+	return map[string]providers.Kind{
+		"GD": providers.NotFound, "GE": providers.NotFound, "G2": providers.Invalid, "Z0": providers.Invalid,
+		"G3": providers.Auth, "G4": providers.Auth, "G5": providers.Auth, "G8": providers.Auth, "NM": providers.Auth,
+	}
+}
+
+// Every documented code of a signed return has its state; any other text decides nothing, issuers' words for "approved" and
+// "try again" among them.
 func TestReturnCodes(t *testing.T) {
 	a := adapter(t)
 	for code, want := range documentedCodes() {
 		n, err := a.DecodeCallback(returned(strings.Replace(paid, "RC=00", "RC="+code, 1), macKey))
-		if err != nil || n.Snapshot == nil || n.Snapshot.State != want.state || n.Snapshot.Unmapped != "" || n.AttemptNo != number {
-			t.Errorf("%s: %+v, %v; want %s", code, n.Snapshot, err, want.state)
+		if err != nil || n.Snapshot == nil || n.Snapshot.State != want || n.Snapshot.Unmapped != "" || n.AttemptNo != number {
+			t.Errorf("%s: %+v, %v; want %s", code, n.Snapshot, err, want)
 		}
 	}
-	short := "RC=Q7,MID=8089000016,ONO=" + number
-	if n, err := a.DecodeCallback(returned(short, macKey)); err != nil || n.Snapshot.State != providers.Pending || n.Snapshot.Unmapped != "Q7" {
-		t.Errorf("%+v, %v", n.Snapshot, err)
-	}
-	// Nothing that is approved may lack what proves it.
-	for _, member := range []string{"LTD=20170613,", "LTT=090430,", "RRN=506055000001,"} {
-		if n, err := a.DecodeCallback(returned(strings.Replace(paid, member, "", 1), macKey)); err == nil {
-			t.Errorf("without %s: %+v", member, n)
+	for _, code := range []string{"Q7", "08", "09", "10", "11", "16", "68", "85", "87", "91", "94", "96", "000", "0"} {
+		n, err := a.DecodeCallback(returned("RC="+code+",MID=8089000016,ONO="+number, macKey))
+		if err != nil || n.Snapshot.State != providers.Pending || n.Snapshot.Unmapped != code {
+			t.Errorf("%s: %+v, %v", code, n.Snapshot, err)
 		}
 	}
 }
 
-// The bank's samples print txnData as a text, and not even escaped; a payment that did not come about has the code twice.
+// The bank's samples print txnData as a text, and not even escaped; a payment that did not come about has the code twice. An
+// answer about another order, or with two codes, says nothing, whatever it says.
 func TestAnswers(t *testing.T) {
+	said := func(code, txn string) string {
+		return `{"returnCode":"` + code + `","txnData":` + txn + `,"version":"2"}`
+	}
 	short := func(code string) string { return `{"RC":"` + code + `","ONO":"` + number + `","MID":"8089000016"}` }
+	other := func(txn string) string { return strings.Replace(txn, number, "1", 1) }
 	for name, c := range map[string]struct {
 		answer string
 		want   providers.State
 		amount int64
+		kind   providers.Kind
 		fails  bool
 	}{
-		"plain":             {`{"returnCode":"00","txnData":` + txn + `,"version":"2"}`, providers.Paid, 40, false},
-		"escaped":           {`{"returnCode":"00","txnData":"` + strings.ReplaceAll(txn, `"`, `\"`) + `","version":"2"}`, providers.Paid, 40, false},
-		"as printed":        {`{"returnCode":"00","txnData":"` + txn + `","version":"2"}`, providers.Paid, 40, false},
-		"without cents":     {`{"returnCode":"00","txnData":` + strings.Replace(txn, "40.00", "40", 1) + `,"version":"2"}`, providers.Paid, 40, false},
-		"with cents":        {`{"returnCode":"00","txnData":` + strings.Replace(txn, "40.00", "40.50", 1) + `,"version":"2"}`, providers.Paid, 0, false},
-		"without amount":    {`{"returnCode":"00","txnData":` + strings.Replace(txn, "TXNAMOUNT", "TA", 1) + `,"version":"2"}`, providers.Pending, 0, true},
-		"declined":          {`{"returnCode":"05","txnData":"` + short("05") + `","version":"2"}`, providers.Failed, 0, false},
-		"the payer left":    {`{"returnCode":"GR","txnData":` + short("GR") + `,"version":"2"}`, providers.Cancelled, 0, false},
-		"not found":         {`{"returnCode":"GD","txnData":` + short("GD") + `,"version":"2"}`, providers.Pending, 0, true},
-		"of another":        {`{"returnCode":"00","txnData":` + strings.Replace(txn, number, "1", 1) + `,"version":"2"}`, providers.Pending, 0, true},
-		"declined, another": {`{"returnCode":"05","txnData":` + strings.Replace(short("05"), number, "1", 1) + `,"version":"2"}`, providers.Pending, 0, true},
+		"plain":                       {answer: said("00", txn), want: providers.Paid, amount: 40},
+		"escaped":                     {answer: said("00", `"`+strings.ReplaceAll(txn, `"`, `\"`)+`"`), want: providers.Paid, amount: 40},
+		"as printed":                  {answer: said("00", `"`+txn+`"`), want: providers.Paid, amount: 40},
+		"with a MACD, and a line end": {answer: said("00", txn) + "&MACD=00\r\n", want: providers.Paid, amount: 40},
+		"without cents":               {answer: said("00", strings.Replace(txn, "40.00", "40", 1)), want: providers.Paid, amount: 40},
+		"with cents":                  {answer: said("00", strings.Replace(txn, "40.00", "40.50", 1)), want: providers.Paid},
+		"a day without a year":        {answer: said("00", strings.Replace(txn, `"LTD":"20170613"`, `"LTD":"0613"`, 1)), want: providers.Paid, amount: 40},
+		"without its number":          {answer: said("00", strings.Replace(txn, `"RRN":"506055000001",`, "", 1)), want: providers.Paid, amount: 40},
+		"without amount":              {answer: said("00", strings.Replace(txn, "TXNAMOUNT", "TA", 1)), fails: true},
+		"declined":                    {answer: said("05", `"`+short("05")+`"`), want: providers.Failed},
+		"the payer left":              {answer: said("GR", short("GR")), want: providers.Cancelled},
+		"still processing":            {answer: said("PC", short("PC"))},
+		"not listed":                  {answer: said("Q7", short("Q7"))},
+		"not found":                   {answer: said("GD", short("GD")), fails: true, kind: providers.NotFound},
+		"not found, of nobody":        {answer: said("GD", "{}"), fails: true},
+		"not found, of another":       {answer: said("GD", other(short("GD"))), fails: true, kind: providers.Untrusted},
+		"of another":                  {answer: said("00", other(txn)), fails: true, kind: providers.Untrusted},
+		"declined, another":           {answer: said("05", other(short("05"))), fails: true, kind: providers.Untrusted},
+		"declined and approved":       {answer: said("05", txn), fails: true},
+		"not found and approved":      {answer: said("GD", txn), fails: true},
+		"our MAC is wrong":            {answer: said("G8", `{"RC":"G8"}`), fails: true, kind: providers.Auth},
+		"an empty order":              {answer: said("00", strings.Replace(txn, number, "", 1)), fails: true},
 	} {
 		s, err := providertest.Ask(harness(t), answer(c.answer))
-		if (err != nil) != c.fails || s.State != c.want || c.amount != 0 && (s.Amount == nil || s.Amount.Units() != c.amount) || c.want == providers.Paid && s.Amount == nil {
+		if (err != nil) != c.fails || s.State != c.want || c.fails && providers.KindOf(err) != c.kind ||
+			c.amount != 0 && (s.Amount == nil || s.Amount.Units() != c.amount) || c.want == providers.Paid && s.Amount == nil || name == "not listed" && s.Unmapped != "Q7" {
 			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+}
+
+// A cancellation was refused only when the bank says so of this order; what is said of another one, or twice and differently,
+// leaves it in doubt.
+func TestCancellations(t *testing.T) {
+	short := func(code string) string { return `{"RC":"` + code + `","ONO":"` + number + `","MID":"8089000016"}` }
+	for name, c := range map[string]struct {
+		answer string
+		kind   providers.Kind
+		done   bool
+	}{
+		"done":                     {`{"returnCode":"00","txnData":` + txn + `}`, 0, true},
+		"done, without its number": {`{"returnCode":"00","txnData":` + short("00") + `}`, 0, true},
+		"refused":                  {`{"returnCode":"GF","txnData":` + short("GF") + `}`, providers.Declined, false},
+		"refused, of another":      {`{"returnCode":"GF","txnData":` + strings.Replace(short("GF"), number, "1", 1) + `}`, providers.OutcomeUnknown, false},
+		"refused and done":         {`{"returnCode":"GF","txnData":` + short("00") + `}`, providers.OutcomeUnknown, false},
+		"refused, of nobody":       {`{"returnCode":"GF","txnData":{}}`, providers.OutcomeUnknown, false},
+		"the issuer is away":       {`{"returnCode":"91","txnData":` + short("91") + `}`, providers.OutcomeUnknown, false},
+		"a card declines":          {`{"returnCode":"05","txnData":` + short("05") + `}`, providers.OutcomeUnknown, false},
+	} {
+		h := harness(t)
+		ctx, p, stop, err := providertest.Start(h, answer(c.answer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, ok := p.(providers.Refunder)
+		if !ok {
+			t.Fatalf("%T", p)
+		}
+		result, err := r.Refund(ctx, providers.RefundRequest{
+			Attempt: providers.AttemptRef{AttemptNo: number, PayeeMemberID: "8089000016", Amount: h.Order.Total}, RefundID: "R", Amount: h.Order.Total,
+		})
+		stop()
+		if (err == nil) != c.done || c.done != (result.State == providers.RefundDone) || err != nil && providers.KindOf(err) != c.kind {
+			t.Errorf("%s: %+v, %v", name, result, err)
 		}
 	}
 }
@@ -92,11 +142,13 @@ func TestOpenRefuses(t *testing.T) {
 		text, says string
 		env        providers.Environment
 	}{
+		"test host":        {strings.Replace(good, "acq.", "acqtest.", 1), "acqtest.esunbank.com.tw is not the provider's host for environment production", providers.Production},
+		"real host":        {good, "acq.esunbank.com.tw is not the provider's host for environment sandbox", providers.Sandbox},
 		"published key":    {strings.Replace(good, "own-key-of-the-merchant", macKey, 1), "mac_key: this is a published test key", providers.Production},
-		"no key":           {"{url: 'https://acq.esunbank.com.tw'}", "exactly one of mac_key and mac_key_file", providers.Sandbox},
-		"file not there":   {"{url: 'https://acq.esunbank.com.tw', mac_key_file: /nowhere/key}", "mac_key_file", providers.Sandbox},
+		"no key":           {"{url: 'https://acq2.esunbank.com.tw'}", "exactly one of mac_key and mac_key_file", providers.Sandbox},
+		"file not there":   {"{url: 'https://acqtest.esunbank.com.tw', mac_key_file: /nowhere/key}", "mac_key_file", providers.Sandbox},
 		"http":             {strings.Replace(good, "https", "http", 1), "url: must be an absolute https URL", providers.Production},
-		"path":             {strings.Replace(good, ".tw'", ".tw/x'", 1), "url: must have no path", providers.Sandbox},
+		"path":             {strings.Replace(good, ".tw'", ".tw/x'", 1), "url: must have no path", providers.Production},
 		"unknown setting":  {strings.Replace(good, "mac_key", "macKey", 1), "macKey", providers.Sandbox},
 		"no environment":   {good, "environment", ""},
 		"host not allowed": {strings.Replace(good, "acq.", "acq2.", 1), "elsewhere", providers.Sandbox},

@@ -59,7 +59,7 @@ func answer(body string) providertest.Reply {
 
 func adapter(t testing.TB) *esun.Adapter {
 	t.Helper()
-	p, err := open(providertest.Target{URL: "https://acq.esunbank.com.tw", Now: now}, providers.Sandbox, "{url: 'https://acq.esunbank.com.tw', mac_key: "+macKey+"}")
+	p, err := open(providertest.Target{URL: "https://acqtest.esunbank.com.tw", Now: now}, providers.Sandbox, "{url: 'https://acqtest.esunbank.com.tw', mac_key: "+macKey+"}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +87,14 @@ func harness(t testing.TB) providertest.Harness {
 	ack := func(status int, body string) providers.Ack {
 		return providers.Ack{Status: status, ContentType: "text/plain", Body: []byte(body)}
 	}
-	documented := make(map[string]providers.Kind)
-	for code, m := range documentedCodes() {
-		if code != "00" {
-			documented[code] = m.kind
+	refund := documentedRefusals()
+	for code := range documentedCodes() {
+		if _, refused := refund[code]; !refused && code != "00" {
+			refund[code] = providers.OutcomeUnknown
 		}
+	}
+	for code := range strings.FieldsSeq("GF NR NV VA VD VT RA RD RP GB GC") {
+		refund[code] = providers.Declined
 	}
 	return providertest.Harness{
 		New: func(target providertest.Target) (providers.Provider, error) {
@@ -146,12 +149,15 @@ func harness(t testing.TB) providertest.Harness {
 		},
 		Answers: providertest.Answers{
 			Paid:    answer(`{"returnCode":"00","txnData":` + txn + `,"version":"2"}`),
-			Unknown: answer(`{"returnCode":"00","txnData":` + strings.Replace(txn, `"RC":"00"`, `"RC":"Q7"`, 1) + `,"version":"2"}`),
+			Unknown: answer(`{"returnCode":"Q7","txnData":` + strings.Replace(txn, `"RC":"00"`, `"RC":"Q7"`, 1) + `,"version":"2"}`),
 			Refund:  answer(`{"returnCode":"00","txnData":` + txn + `,"version":"2"}`),
 			Code: func(code string) providertest.Reply {
-				return answer(`{"returnCode":"` + code + `","txnData":{},"version":"2"}`)
+				if _, listed := refund[code]; !listed {
+					return answer(`{"returnCode":"` + code + `","txnData":{},"version":"2"}`)
+				}
+				return answer(`{"returnCode":"` + code + `","txnData":{"RC":"` + code + `","ONO":"` + number + `","MID":"8089000016"},"version":"2"}`)
 			},
-			Codes: map[providers.Op]map[string]providers.Kind{providers.OpQuery: documented, providers.OpRefund: documented},
+			Codes: map[providers.Op]map[string]providers.Kind{providers.OpQuery: documentedRefusals(), providers.OpRefund: refund},
 		},
 	}
 }

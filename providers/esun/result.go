@@ -13,18 +13,14 @@ import (
 	"pay.taipei/gateway/providers/internal/wire"
 )
 
-var (
-	codeForm = regexp.MustCompile(`^[0-9A-Za-z_-]{1,40}$`)
-	dateForm = regexp.MustCompile(`^[0-9]{8}$`)
-	timeForm = regexp.MustCompile(`^[0-9]{6}$`)
-	rrnForm  = regexp.MustCompile(`^[0-9A-Za-z]{1,20}$`)
-)
+var codeForm = regexp.MustCompile(`^[0-9A-Za-z_-]{1,40}$`)
 
 // snapshotOf reads what a transaction says of a payment: RC and MID, and when it is approved LTD, LTT and RRN. Errors stick
-// to the fields.
+// to the fields. Time and number only describe: the manual's first sample has a time without a year, and what was paid is
+// paid all the same.
 func snapshotOf(txn *wire.Fields) providers.Snapshot {
 	code := txn.Need("RC", codeForm)
-	state, _, known := meaningOf(code)
+	state, known := stateOf(code)
 	s := providers.Snapshot{State: state, MerchantRef: txn.Need("MID", payeeForm)}
 	if !known {
 		s.Unmapped = cmp.Or(code, "(empty)")
@@ -32,11 +28,10 @@ func snapshotOf(txn *wire.Fields) providers.Snapshot {
 	if state != providers.Paid {
 		return s
 	}
-	at, err := time.ParseInLocation("20060102150405", txn.Need("LTD", dateForm)+txn.Need("LTT", timeForm), time.FixedZone("", 8*60*60))
-	if err != nil {
-		txn.Fail(errors.New("LTD and LTT are no time"))
+	s.Method, s.ProviderTradeNo = "credit_card", txn.Optional("RRN")
+	if at, err := time.ParseInLocation("20060102150405", txn.Optional("LTD")+txn.Optional("LTT"), time.FixedZone("", 8*60*60)); err == nil {
+		s.PaidAt = at
 	}
-	s.Method, s.PaidAt, s.ProviderTradeNo = "credit_card", at, txn.Need("RRN", rrnForm)
 	return s
 }
 

@@ -18,9 +18,9 @@ import (
 	"pay.taipei/gateway/providers/internal/wire"
 )
 
-// Query checks the request, and reads the details of a payment that is complete: amount, method and refunds are there. An
-// attempt whose create got no answer has no transaction id; its details are asked for by number. NotFound means that there
-// is no payment, since none can be without our confirm.
+// Query checks the request, and reads the details of one that is not open any more: a payment with its amount, method and
+// refunds is there, whatever a check says of an old request. An attempt whose create got no answer has no transaction id; its
+// details are asked for by number. NotFound means that there is no payment, since none can be without our confirm.
 //
 // Source: "check payment request status", "retrieve payment details".
 func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (providers.Snapshot, error) {
@@ -35,14 +35,26 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 	if failure != nil {
 		return providers.Snapshot{}, failure
 	}
-	if s, known := checked(code, a.now().Sub(ref.CreatedAt) >= pageLife); known {
+	if s, known := open(code); known {
 		s.Raw = raw
 		return s, nil
 	}
-	if kind := kindOf(code); code != completed && kind != providers.NotFound {
+	s, over := ended(code, a.now().Sub(ref.CreatedAt) >= pageLife)
+	kind := kindOf(providers.OpQuery, code)
+	if !over && code != completed && kind != providers.NotFound {
 		return providers.Snapshot{}, &providers.Error{Provider: Name, Op: providers.OpQuery, Kind: kind, Code: code}
 	}
-	return a.details(ctx, ref, url.Values{"transactionId": {transaction}})
+	found, err := a.details(ctx, ref, url.Values{"transactionId": {transaction}})
+	switch {
+	case err == nil || !errors.Is(err, providers.NotFound):
+		return found, err
+	case over:
+		s.Raw = raw
+		return s, nil
+	case code == completed: // the details are behind
+		return providers.Snapshot{}, failed(providers.OpQuery, providers.OutcomeUnknown, errors.New("the check says completed, and there are no details yet"))
+	}
+	return providers.Snapshot{}, err
 }
 
 func (a *Adapter) details(ctx context.Context, ref providers.AttemptRef, which url.Values) (providers.Snapshot, error) {
@@ -52,7 +64,7 @@ func (a *Adapter) details(ctx context.Context, ref providers.AttemptRef, which u
 		return providers.Snapshot{}, failure
 	}
 	if code != "0000" {
-		return providers.Snapshot{}, &providers.Error{Provider: Name, Op: providers.OpQuery, Kind: kindOf(code), Code: code}
+		return providers.Snapshot{}, &providers.Error{Provider: Name, Op: providers.OpQuery, Kind: kindOf(providers.OpQuery, code), Code: code}
 	}
 	var entries []json.RawMessage
 	if err := json.Unmarshal(info, &entries); err != nil || len(entries) != 1 {
@@ -70,23 +82,31 @@ func (a *Adapter) details(ctx context.Context, ref providers.AttemptRef, which u
 		s.Unmapped = cmp.Or(status, "(empty)")
 	}
 	number, transaction := f.Optional("orderId"), f.Need("transactionId", transactionForm)
-	at, err := time.Parse(time.RFC3339, f.Optional("transactionDate"))
-	if s.PaidAt = at; err != nil {
-		f.Fail(errors.New("transactionDate is no time"))
-	}
-	s.ProviderTradeNo, s.RefundsComplete = transaction, true
+	s.PaidAt = moment(f.Optional("transactionDate"))
+	s.ProviderTradeNo, s.RefundsComplete, s.Refs = transaction, true, map[string]string{transactionRef: transaction}
 	s.Refunds = refunds(f, members["refundList"])
 	if err := f.Err(); err != nil {
 		return providers.Snapshot{}, failed(providers.OpQuery, providers.OutcomeUnknown, err)
 	}
-	if number != "" && number != ref.AttemptNo || cmp.Or(ref.Refs[transactionRef], transaction) != transaction {
+	ours := ref.Refs[transactionRef]
+	if (number != "" || ours == "") && number != ref.AttemptNo || cmp.Or(ours, transaction) != transaction {
 		return providers.Snapshot{}, failed(providers.OpQuery, providers.Untrusted, errors.New("the answer is about another payment"))
 	}
 	if s.State != providers.Paid {
-		s.PaidAt, s.ProviderTradeNo, s.Method = time.Time{}, "", ""
+		s.PaidAt, s.ProviderTradeNo, s.Method, s.Refs = time.Time{}, "", "", nil
 	}
 	s.Raw = raw
 	return s, nil
+}
+
+// moment is a time as LINE writes it, with either form of the offset; the zero time when it is neither: what was paid is paid.
+func moment(text string) time.Time {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05-0700"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at
+		}
+	}
+	return time.Time{}
 }
 
 // Confirm moves the money, with one send, which may take 40 s.
@@ -224,7 +244,7 @@ func (a *Adapter) post(ctx context.Context, op providers.Op, path string, body [
 		return nil, nil, failed(op, providers.OutcomeUnknown, err)
 	}
 	if code != "0000" {
-		return nil, nil, &providers.Error{Provider: Name, Op: op, Kind: kindOf(code), Code: code}
+		return nil, nil, &providers.Error{Provider: Name, Op: op, Kind: kindOf(op, code), Code: code}
 	}
 	return info, resp.Body, nil
 }

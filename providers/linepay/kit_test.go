@@ -65,21 +65,34 @@ const paid = `[{"transactionId":` + transaction + `,"transactionDate":"2017-06-1
 	`"productName":"停車費","merchantName":"x","currency":"TWD","payInfo":[{"method":"DISCOUNT","amount":5},{"method":"CREDIT_CARD","amount":35}],` +
 	`"refundList":[],"orderId":"` + number + `","packages":[{"id":"1136549","amount":40}]}]`
 
-// documentedCodes is the table of return codes, written again from the document.
-func documentedCodes() map[string]providers.Kind {
-	all := make(map[string]providers.Kind)
-	for codes, kind := range map[string]providers.Kind{
-		"1104 1105 1106": providers.Auth,
-		"1150":           providers.NotFound,
-		"1101 1102 1110 1141 1142 1154 1163 1164 1170 1180 1280 1281 1282 1283 1284 1285 1286 1287 1288 1289 1290 1291 1292 1293 1294 1295 1296 1297 1298": providers.Declined,
-		"1124 1153 1155 1159 1177 1178 1183 1184 1190 1193 1194 2101 2102":                                                                                 providers.Invalid,
-		"1172":      providers.Duplicate,
-		"1169 2042": providers.Unavailable,
-		"1145 1152 1165 1179 1197 1198 1199 1900 1901 1902 1903 1904 1905 1906 1907 1908 1909 1999 9000": providers.OutcomeUnknown,
+// documentedCodes is the table of return codes for each operation, written again from the document.
+func documentedCodes() map[providers.Op]map[string]providers.Kind {
+	const payment = "1101 1102 1110 1141 1142 1154 1170 1180 1281 1282 1283 1284 1285 1286 1287 1288 1289 1290 1291 1292 1293 1294 1295 1296 1297 1298"
+	all := make(map[providers.Op]map[string]providers.Kind)
+	for op, tables := range map[providers.Op]map[providers.Kind]string{
+		providers.OpCreate:  {providers.Declined: payment + " 1280"},
+		providers.OpConfirm: {providers.Declined: payment, providers.Unavailable: "1169"},
+		providers.OpRefund:  {providers.Declined: "1101 1102 1163 1164", providers.Unavailable: "2042"},
+		providers.OpQuery:   {},
 	} {
-		for code := range strings.FieldsSeq(codes) {
-			all[code] = kind
+		codes := make(map[string]providers.Kind)
+		for code := range strings.FieldsSeq(payment + " 1280 1163 1164 1169 2042 1145 1152 1165 1179 1197 1198 1199 1900 1901 1902 1903 1904 1905 1906 1907 1908 1909 1999 9000") {
+			codes[code] = providers.OutcomeUnknown
 		}
+		for kind, list := range map[providers.Kind]string{
+			providers.Auth: "1104 1105 1106", providers.NotFound: "1150", providers.Duplicate: "1172",
+			providers.Invalid: "1124 1153 1155 1159 1177 1178 1183 1184 1190 1193 1194 2101 2102",
+		} {
+			for code := range strings.FieldsSeq(list) {
+				codes[code] = kind
+			}
+		}
+		for kind, list := range tables {
+			for code := range strings.FieldsSeq(list) {
+				codes[code] = kind
+			}
+		}
+		all[op] = codes
 	}
 	return all
 }
@@ -98,7 +111,6 @@ func harness(t testing.TB) providertest.Harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	codes := documentedCodes()
 	return providertest.Harness{
 		New: func(target providertest.Target) (providers.Provider, error) {
 			return open(target, providers.Demo, "{url: '"+target.URL+"', channel_id: '"+channel+"', channel_secret: "+secret+"}")
@@ -123,9 +135,7 @@ func harness(t testing.TB) providertest.Harness {
 			Confirm: says(answer("0000", `{"orderId":"`+number+`","transactionId":`+transaction+`,"payInfo":[{"method":"BALANCE","amount":40}]}`)),
 			Refund:  says(answer("0000", `{"refundTransactionId":2017061300000000020,"refundTransactionDate":"2017-06-13T02:00:00Z"}`)),
 			Code:    func(code string) providertest.Reply { return says(`{"returnCode":"` + code + `","returnMessage":"-"}`) },
-			Codes: map[providers.Op]map[string]providers.Kind{
-				providers.OpCreate: codes, providers.OpQuery: codes, providers.OpConfirm: codes, providers.OpRefund: codes,
-			},
+			Codes:   documentedCodes(),
 		},
 	}
 }

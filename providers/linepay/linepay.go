@@ -51,13 +51,18 @@ type Adapter struct {
 	rand    io.Reader // of nonces
 }
 
+// hosts are the provider's.
+func hosts() account.Hosts {
+	return account.Hosts{Real: []string{"api-pay.line.me"}, Test: []string{"sandbox-api-pay.line.me"}}
+}
+
 // Open makes an adapter from an account's configuration and connects to nothing.
 func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	s, err := account.Read[Settings](a)
 	if err != nil {
 		return nil, err
 	}
-	client, _, path, errURL := a.Reach(d, "url", s.URL)
+	client, _, path, errURL := a.Reach(d, "url", s.URL, hosts())
 	if errURL == nil && path != "" {
 		errURL = fmt.Errorf("account %s: url: must have no path", a.Name)
 	}

@@ -21,9 +21,21 @@ func TestChecks(t *testing.T) {
 			t.Errorf("%s: %+v, %v", code, s, err)
 		}
 	}
+	// Behind a check that says that it has ended there may be a payment all the same; a payment that is behind is not denied.
+	for _, code := range []string{"0121", "0122"} {
+		if s, err := providertest.Ask(harness(t), paidQuery(code, answer("0000", paid))); err != nil || s.State != providers.Paid {
+			t.Errorf("%s: %+v, %v", code, s, err)
+		}
+		if s, err := providertest.Ask(harness(t), paidQuery(code, answer("9000", "null"))); err == nil || s.State != providers.Pending {
+			t.Errorf("%s: %+v, %v", code, s, err)
+		}
+	}
+	if s, err := providertest.Ask(harness(t), paidQuery("0123", answer("1150", "null"))); err == nil || providers.KindOf(err) != providers.OutcomeUnknown {
+		t.Errorf("%+v, %v", s, err)
+	}
 	late := harness(t)
 	late.Order.CreatedAt = now().Add(-20 * time.Minute)
-	if s, err := providertest.Ask(late, paidQuery("0121", "")); err != nil || s.State != providers.Expired {
+	if s, err := providertest.Ask(late, paidQuery("0121", answer("1150", "null"))); err != nil || s.State != providers.Expired {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
@@ -49,7 +61,8 @@ func TestDetails(t *testing.T) {
 		"amount with cents":       {spoilt(`"amount":35`, `"amount":35.5`), providers.Pending, 0, true},
 		"amount below nothing":    {spoilt(`"amount":35`, `"amount":-35`), providers.Pending, 0, true},
 		"nothing paid with":       {spoilt(`[{"method":"DISCOUNT","amount":5},{"method":"CREDIT_CARD","amount":35}]`, "[]"), providers.Pending, 0, true},
-		"no time":                 {spoilt("2017-06-13T01:04:30Z", "yesterday"), providers.Pending, 0, true},
+		"no time":                 {spoilt("2017-06-13T01:04:30Z", "yesterday"), providers.Paid, 40, false},
+		"a time of another form":  {spoilt("2017-06-13T01:04:30Z", "2017-06-13T09:04:30+0800"), providers.Paid, 40, false},
 		"two payments":            {answer("0000", strings.Replace(paid, "}]", "},{}]", 1)), providers.Pending, 0, true},
 		"no payments":             {answer("0000", "[]"), providers.Pending, 0, true},
 		"nothing is known of it":  {answer("1150", "null"), providers.Pending, 0, true},
@@ -88,6 +101,17 @@ func TestWithoutTransaction(t *testing.T) {
 	}
 	if asked != "/v3/payments?fields=ALL&orderId="+number {
 		t.Error(asked)
+	}
+	for details, paidThere := range map[string]bool{paid: true, strings.Replace(paid, `,"orderId":"`+number+`"`, "", 1): false} {
+		ctx, p, done, err := providertest.Start(h, says(answer("0000", details)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := p.Query(ctx, providers.AttemptRef{AttemptNo: number, CreatedAt: now()})
+		done()
+		if (err == nil) != paidThere || paidThere && s.Refs["transaction_id"] != transaction {
+			t.Errorf("%+v, %v", s, err)
+		}
 	}
 	c, ok := p.(providers.Confirmer)
 	if !ok {
@@ -160,6 +184,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ text, says string }{
+		"test host":        {strings.Replace(good, "api-pay", "sandbox-api-pay", 1), "sandbox-api-pay.line.me is not the provider's host"},
 		"published secret": {strings.Replace(good, "own-secret", "channelSecretKey", 1), "channel_secret: this is a published test key"},
 		"no secret":        {strings.Replace(good, ", channel_secret: own-secret", "", 1), "exactly one of channel_secret and channel_secret_file"},
 		"no channel":       {strings.Replace(good, "'15'", "''", 1), "channel_id"},

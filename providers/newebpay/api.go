@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/money"
@@ -34,19 +35,24 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 		return providers.Snapshot{}, failure
 	}
 	amount := r.Dollars("Amt")
-	status := r.Optional("TradeStatus")
 	s := providers.Snapshot{MerchantRef: r.Need("MerchantID", merchantForm), Amount: &amount, Raw: raw}
-	state, known := stateOf(cmp.Or(r.Optional("OrderStatus"), status))
-	if s.State = state; !known {
-		s.Unmapped = cmp.Or(status, "(empty)")
+	trade, order := r.Optional("TradeStatus"), r.Optional("OrderStatus")
+	state, known := stateOf(trade)
+	if delayed, ok := stateOf(cmp.Or(order, trade)); !known || !ok || delayed != state { // two words for one thing decide nothing
+		state, s.Unmapped = providers.Pending, cmp.Or(trade+"/"+order, "(empty)")
 	}
-	if known && state == providers.Pending && a.now().After(ref.HandedAt.Add(stampLife+pageLife+a.Describe().Patience.Grace)) {
+	if s.State = state; trade == "0" && order != "9" && s.Unmapped == "" && a.now().After(ref.HandedAt.Add(stampLife+pageLife+a.Describe().Patience.Grace)) {
 		s.State = providers.Expired
 	}
+	paidAt := r.Optional("PayTime")
 	if s.State == providers.Paid {
-		s.Method, s.ProviderTradeNo, s.PaidAt = methodOf(r.Optional("PaymentType")), r.Need("TradeNo", tradeForm), moment(r, "PayTime")
+		s.Method, s.ProviderTradeNo, s.PaidAt = methodOf(r.Optional("PaymentType")), r.Need("TradeNo", tradeForm), mpg.Moment(paidAt)
 	}
-	s.Refunds, s.RefundsComplete = paidBack(r, status, amount)
+	if trade == "3" && paidAt != "" && paidAt != unpaid { // an authorisation that was cancelled after it was paid
+		s.Refunds, s.RefundsComplete = []providers.RefundFact{{Amount: amount, State: providers.RefundDone}}, true
+	} else if s.State == providers.Paid {
+		paidBack(r, trade, &s)
+	}
 	if err := r.Err(); err != nil {
 		return providers.Snapshot{}, failed(providers.OpQuery, providers.OutcomeUnknown, err)
 	}
@@ -56,31 +62,31 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 // unpaid is the PayTime of an order that was never paid.
 const unpaid = "0000-00-00 00:00:00"
 
-// paidBack is what was paid back: NewebPay tells what is left, and has no numbers of refunds. An authorisation that was
-// cancelled after it was paid was paid back whole.
-func paidBack(r *wire.Fields, status string, amount money.Amount) (facts []providers.RefundFact, complete bool) {
-	if status == "3" && r.Optional("PayTime") != unpaid {
-		return []providers.RefundFact{{Amount: amount, State: providers.RefundDone}}, true
+// paidBack reads what was paid back: NewebPay tells what was captured and what is left of it, and has no numbers of refunds.
+// Before the capture, and where a field is missing or does not fit the others, it tells nothing: a cancellation that was
+// accepted shows nowhere until it is carried out.
+func paidBack(r *wire.Fields, trade string, s *providers.Snapshot) {
+	captured, errCaptured := money.Parse(r.Optional("CloseAmt"), money.TWD)
+	left, errLeft := money.Parse(r.Optional("BackBalance"), money.TWD)
+	back, capture := r.Optional("BackStatus"), r.Optional("CloseStatus")
+	if errCaptured != nil || errLeft != nil || capture != "3" {
+		return
 	}
-	left, back := r.Optional("BackBalance"), r.Optional("BackStatus")
-	if left == "" {
-		return nil, false
-	}
-	rest, err := money.Parse(left, money.TWD)
-	if err == nil {
-		amount, err = amount.Sub(rest)
-	}
+	sum, err := captured.Sub(left)
 	if err != nil {
-		r.Fail(fmt.Errorf("field BackBalance: %w", err))
-		return nil, false
+		r.Fail(fmt.Errorf("field BackBalance: more is left than was captured: %w", err))
+		return
 	}
-	switch back {
-	case "1", "2":
-		return []providers.RefundFact{{Amount: amount, State: providers.RefundPending}}, true
-	case "3":
-		return []providers.RefundFact{{Amount: amount, State: providers.RefundDone}}, true
+	states := map[string]providers.RefundState{"1": providers.RefundPending, "2": providers.RefundPending, "3": providers.RefundDone}
+	state, under := states[back]
+	switch {
+	case under && !sum.IsZero():
+		s.Refunds, s.RefundsComplete = []providers.RefundFact{{Amount: sum, State: state}}, true
+	case back == "0" && sum.IsZero() && trade == "1":
+		s.RefundsComplete = true
+	case back != "0" && !under:
+		s.Unmapped = "BackStatus " + back
 	}
-	return nil, true
 }
 
 // Refund pays back a card payment, with one send after a question about how far it is: before it is captured it is cancelled,
@@ -93,6 +99,9 @@ func (a *Adapter) Refund(ctx context.Context, req providers.RefundRequest) (prov
 		return providers.RefundResult{}, failed(providers.OpRefund, kind, err)
 	}
 	r, _, failure := a.ask(ctx, providers.OpRefund, req.Attempt)
+	if failure != nil && failure.Kind == providers.RateLimited {
+		return providers.RefundResult{}, failure
+	}
 	if failure != nil { // nothing was sent, whatever it says
 		return unsent(providers.Unavailable, fmt.Errorf("how far the payment is: %w", failure))
 	}
@@ -138,7 +147,7 @@ func (a *Adapter) payBack(ctx context.Context, path, version string, req provide
 	if err := r.Err(); err != nil {
 		return unknown(err)
 	}
-	if path == cancelPath && result.Status == "SUCCESS" {
+	if path == cancelPath && result.Status == "SUCCESS" && a.checked(result.Fields) && r.Optional("MerchantID") == req.Attempt.PayeeMemberID {
 		return providers.RefundResult{ProviderRefundNo: no, State: providers.RefundDone}, nil
 	}
 	return providers.RefundResult{ProviderRefundNo: no, State: providers.RefundPending}, nil
@@ -159,6 +168,9 @@ func (a *Adapter) ask(ctx context.Context, op providers.Op, ref providers.Attemp
 		for name, value := range fields {
 			form.Set(name, value)
 		}
+		if strings.HasPrefix(ref.PayeeMemberID, "MS5") { // such shops are found only so (chapter 4.2.1)
+			form.Set("Gateway", "Composite")
+		}
 		return wire.PostForm(queryPath, form), nil
 	})
 	if err != nil {
@@ -172,14 +184,19 @@ func (a *Adapter) ask(ctx context.Context, op providers.Op, ref providers.Attemp
 		kind, after := kindOf(result.Status)
 		return nil, nil, &providers.Error{Provider: Name, Op: op, Kind: kind, Code: result.Status, RetryAfter: after}
 	}
-	want, err := mpg.CheckCode(a.key, a.iv, result.Fields)
-	if err != nil || subtle.ConstantTimeCompare([]byte(want), []byte(result.Fields["CheckCode"])) != 1 {
+	if !a.checked(result.Fields) {
 		return nil, nil, failed(op, providers.Untrusted, errors.New("CheckCode is missing or does not match"))
 	}
 	if result.Fields["MerchantOrderNo"] != ref.AttemptNo {
 		return nil, nil, failed(op, providers.Untrusted, errors.New("the answer is about another order"))
 	}
 	return wire.NewFields(result.Fields), resp.Body, nil
+}
+
+// checked holds the CheckCode of an answer.
+func (a *Adapter) checked(fields map[string]string) bool {
+	want, err := mpg.CheckCode(a.key, a.iv, fields)
+	return err == nil && subtle.ConstantTimeCompare([]byte(want), []byte(fields["CheckCode"])) == 1
 }
 
 // read reads an answer, which is JSON with Status, Message and Result.

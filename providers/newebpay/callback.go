@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/internal/mpg"
@@ -65,17 +64,12 @@ func (a *Adapter) noticed(result mpg.Result, r *wire.Fields) providers.Snapshot 
 		}
 	}
 	s.State, s.Method = providers.Paid, methodOf(r.Optional("PaymentType"))
-	s.ProviderTradeNo, s.PaidAt = r.Need("TradeNo", tradeForm), moment(r, "PayTime")
-	return s
-}
-
-// moment is a field that holds a time in Taipei.
-func moment(f *wire.Fields, name string) time.Time {
-	at, err := time.ParseInLocation(time.DateTime, f.Optional(name), time.FixedZone("", 8*60*60))
-	if err != nil {
-		f.Fail(fmt.Errorf("field %s is no time", name))
+	s.ProviderTradeNo = r.Need("TradeNo", tradeForm)
+	at := r.Optional("PayTime")
+	if s.PaidAt = mpg.Moment(at); at == unpaid {
+		r.Fail(errors.New("it says SUCCESS and that nothing was paid"))
 	}
-	return at
+	return s
 }
 
 // Ack is status 200; NewebPay ignores the text. Anything else makes it try three times more (chapter 4.1.3).

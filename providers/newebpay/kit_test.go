@@ -57,9 +57,13 @@ func under(t testing.TB, key, plain string) []byte {
 func answered(change ...string) providertest.Reply {
 	const members = `{"MerchantID":"` + shop + `","Amt":40,"TradeNo":"23092714215835071","MerchantOrderNo":"` + number + `","TradeStatus":"1","PaymentType":"CREDIT",` +
 		`"CreateTime":"2017-06-13 09:00:00","PayTime":"2017-06-13 09:01:00","FundTime":"0000-00-00","CloseStatus":"3","CloseAmt":"40","BackBalance":"40","BackStatus":"0","CheckCode":"-"}`
-	text := strings.NewReplacer(change...).Replace(members)
+	return says(`{"Status":"SUCCESS","Message":"查詢成功","Result":` + coded(strings.NewReplacer(change...).Replace(members)) + `}`)
+}
+
+// coded puts the CheckCode of an answer's members in the place of its dash.
+func coded(members string) string {
 	var fields map[string]any
-	d := json.NewDecoder(strings.NewReader(text))
+	d := json.NewDecoder(strings.NewReader(members))
 	d.UseNumber()
 	if err := d.Decode(&fields); err != nil {
 		panic(err)
@@ -77,7 +81,7 @@ func answered(change ...string) providertest.Reply {
 	if err != nil {
 		code = "-"
 	}
-	return says(`{"Status":"SUCCESS","Message":"查詢成功","Result":` + strings.Replace(text, `"CheckCode":"-"`, `"CheckCode":"`+code+`"`, 1) + `}`)
+	return strings.Replace(members, `"CheckCode":"-"`, `"CheckCode":"`+code+`"`, 1)
 }
 
 func says(body string) providertest.Reply {
@@ -208,14 +212,17 @@ func TestQueries(t *testing.T) {
 		"failed":                   {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"2"`}, state: providers.Failed},
 		"cancelled, never paid":    {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"3"`, "2017-06-13 09:01:00", "0000-00-00 00:00:00"}, state: providers.Cancelled},
 		"cancelled after it":       {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"3"`}, state: providers.Cancelled, refunds: []providers.RefundFact{{State: providers.RefundDone}}},
-		"the bank is asked":        {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"1","OrderStatus":"9"`}},
+		"the bank is asked":        {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"0","OrderStatus":"9"`}},
 		"paid back":                {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"6"`, `"BackBalance":"40","BackStatus":"0"`, `"BackBalance":"0","BackStatus":"3"`}, state: providers.Paid, refunds: []providers.RefundFact{{State: providers.RefundDone}}},
 		"to be paid back":          {change: []string{`"BackBalance":"40","BackStatus":"0"`, `"BackBalance":"0","BackStatus":"1"`}, state: providers.Paid, refunds: []providers.RefundFact{{State: providers.RefundPending}}},
 		"more is left than paid":   {change: []string{`"BackBalance":"40"`, `"BackBalance":"41"`}, fails: true},
 		"another order":            {change: []string{number, "1"}, fails: true},
 		"no merchant":              {change: []string{`"MerchantID":"` + shop + `",`, ""}, fails: true},
 		"amount with a code of 40": {change: []string{`"CheckCode":"-"`, `"CheckCode":"79C5227AF869AE4F25FDF4E22B928D5B52E415D9905EC6912D7807E18C3FFACA"`}, fails: true},
-		"paid at no time":          {change: []string{"2017-06-13 09:01:00", "0000-00-00 00:00:00"}, fails: true},
+		"paid at no time":          {change: []string{"2017-06-13 09:01:00", "0000-00-00 00:00:00"}, state: providers.Paid},
+		"the bank is asked long":   {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"0","OrderStatus":"9"`}, after: 28 * time.Minute},
+		"two words":                {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"1","OrderStatus":"2"`}},
+		"two words, long after":    {change: []string{`"TradeStatus":"1"`, `"TradeStatus":"1","OrderStatus":"0"`}, after: 28 * time.Minute},
 	} {
 		h := harness(t)
 		h.Now, h.Order.CreatedAt = now().Add(c.after), now()
@@ -232,6 +239,51 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+// Nothing is said to be paid back, and nothing not to be, before the capture or where the fields do not fit each other: a
+// cancellation that was accepted shows nowhere until it is carried out.
+func TestRefundsAreToldWholeOrNotAtAll(t *testing.T) {
+	const told = `"CloseStatus":"3","CloseAmt":"40","BackBalance":"40","BackStatus":"0"`
+	for fields, complete := range map[string]bool{
+		told: true,
+		`"CloseStatus":"3","CloseAmt":"30","BackBalance":"30","BackStatus":"0"`: true,
+		`"CloseStatus":"0","CloseAmt":"40","BackBalance":"40","BackStatus":"0"`: false,
+		`"CloseStatus":"1","CloseAmt":"40","BackBalance":"40","BackStatus":"0"`: false,
+		`"CloseStatus":"3","CloseAmt":"40","BackBalance":"0","BackStatus":"0"`:  false,
+		`"CloseStatus":"3","CloseAmt":"40","BackBalance":"0","BackStatus":"9"`:  false,
+		`"CloseStatus":"3","CloseAmt":"40","BackBalance":"40","BackStatus":""`:  false,
+		`"CloseStatus":"3","CloseAmt":"40","BackBalance":"40"`:                  false,
+		`"CloseStatus":"3","BackBalance":"40","BackStatus":"0"`:                 false,
+		`"CloseStatus":"3","CloseAmt":"40","BackBalance":"x","BackStatus":"0"`:  false,
+	} {
+		s, err := providertest.Ask(harness(t), answered(told, fields))
+		if err != nil || s.State != providers.Paid || s.RefundsComplete != complete || len(s.Refunds) != 0 {
+			t.Errorf("%s: %+v, %v", fields, s, err)
+		}
+	}
+	s, err := providertest.Ask(harness(t), answered(`"TradeStatus":"1"`, `"TradeStatus":"6"`))
+	if err != nil || s.RefundsComplete {
+		t.Errorf("paid back, and nothing told of it: %+v, %v", s, err)
+	}
+}
+
+// Who is locked out stays away for as long as NewebPay says, also when it wanted to pay back.
+func TestLockedOut(t *testing.T) {
+	ctx, p, done, err := providertest.Start(harness(t), says(`{"Status":"TRA10071","Message":"-","Result":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	r, ok := p.(providers.Refunder)
+	if !ok {
+		t.Fatalf("%T", p)
+	}
+	order := harness(t).Order
+	_, err = r.Refund(ctx, providers.RefundRequest{Attempt: providers.AttemptRef{AttemptNo: number, PayeeMemberID: shop, Amount: order.Total, HandedAt: now()}, Amount: order.Total})
+	if e, ok := errors.AsType[*providers.Error](err); !ok || e.Kind != providers.RateLimited || e.RetryAfter != 4*time.Hour {
+		t.Error(err)
+	}
+}
+
 // A refund goes by how far the payment is: cancelled before it is captured, and then only whole.
 func TestRefundGoesByTheCapture(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -240,10 +292,13 @@ func TestRefundGoesByTheCapture(t *testing.T) {
 		path   string
 		kind   providers.Kind
 		state  providers.RefundState
+
+		unproven bool // the answer's CheckCode is wrong
 	}{
 		"captured":              {path: "/API/CreditCard/Close"},
 		"captured, in part":     {part: true, path: "/API/CreditCard/Close"},
 		"authorised":            {change: []string{`"CloseStatus":"3"`, `"CloseStatus":"0"`}, path: "/API/CreditCard/Cancel", state: providers.RefundDone},
+		"authorised, unproven":  {change: []string{`"CloseStatus":"3"`, `"CloseStatus":"0"`}, path: "/API/CreditCard/Cancel", unproven: true},
 		"authorised, in part":   {change: []string{`"CloseStatus":"3"`, `"CloseStatus":"0"`}, part: true, kind: providers.Unavailable},
 		"being captured":        {change: []string{`"CloseStatus":"3"`, `"CloseStatus":"1"`}, kind: providers.Unavailable},
 		"in process":            {change: []string{`"CloseStatus":"3"`, `"CloseStatus":"2"`}, kind: providers.Unavailable},
@@ -262,7 +317,11 @@ func TestRefundGoesByTheCapture(t *testing.T) {
 				return
 			}
 			path = r.URL.Path
-			says(`{"Status":"SUCCESS","Message":"-","Result":{"MerchantID":"`+shop+`","Amt":"`+amount.Value()+`","TradeNo":"23092714215835071","MerchantOrderNo":"`+number+`"}}`)(w, r, body)
+			members := `{"MerchantID":"` + shop + `","Amt":"` + amount.Value() + `","TradeNo":"23092714215835071","MerchantOrderNo":"` + number + `","CheckCode":"-"}`
+			if !c.unproven {
+				members = coded(members)
+			}
+			says(`{"Status":"SUCCESS","Message":"-","Result":`+members+`}`)(w, r, body)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -298,7 +357,8 @@ func TestNumbersThatWereNotHandedOut(t *testing.T) {
 func TestSimulatedPayments(t *testing.T) {
 	raw := posted(under(t, "own key of the shop, 32 letters_", paid("授權成功", "模擬付款成功")))
 	for env, want := range map[providers.Environment]providers.State{providers.Production: providers.Pending, providers.Sandbox: providers.Paid} {
-		p, err := open(providertest.Target{URL: "https://core.newebpay.com", Now: now}, env, "{url: 'https://core.newebpay.com', hash_key: 'own key of the shop, 32 letters_', hash_iv: "+hashIV+"}")
+		host := map[providers.Environment]string{providers.Production: "https://core.newebpay.com", providers.Sandbox: "https://ccore.newebpay.com"}[env]
+		p, err := open(providertest.Target{URL: host, Now: now}, env, "{url: '"+host+"', hash_key: 'own key of the shop, 32 letters_', hash_iv: "+hashIV+"}")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,6 +380,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ text, says string }{
+		"test host":     {strings.Replace(good, "core.", "ccore.", 1), "ccore.newebpay.com is not the provider's host"},
 		"published key": {strings.Replace(good, "own key of the shop, 32 letters_", hashKey, 1), "hash_key: this is a published test key"},
 		"short key":     {strings.Replace(good, "32 letters_", "", 1), "hash_key and hash_iv"},
 		"short vector":  {strings.Replace(good, "16 bytes_", "", 1), "hash_key and hash_iv"},
@@ -347,10 +408,7 @@ func TestCreate(t *testing.T) {
 		"same addresses": func(r *providers.CreateRequest) { r.CallbackURL = r.ReturnURL },
 		"no methods":     func(r *providers.CreateRequest) { r.Methods = nil },
 		"no lines":       func(r *providers.CreateRequest) { r.Lines = nil },
-		"WebATM above its limit": func(r *providers.CreateRequest) {
-			r.Methods = []string{"webatm"}
-			r.Total, err = r.Total.Times(2000)
-		},
+		"WebATM alone":   func(r *providers.CreateRequest) { r.Methods = []string{"webatm"} },
 	} {
 		req := harness(t).Order
 		spoil(&req)

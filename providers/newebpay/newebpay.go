@@ -58,13 +58,18 @@ type Adapter struct {
 	now         func() time.Time
 }
 
+// hosts are the provider's.
+func hosts() account.Hosts {
+	return account.Hosts{Real: []string{"core.newebpay.com"}, Test: []string{"ccore.newebpay.com"}}
+}
+
 // Open makes an adapter from an account's configuration and connects to nothing.
 func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	s, err := account.Read[Settings](a)
 	if err != nil {
 		return nil, err
 	}
-	client, origin, path, errURL := a.Reach(d, "url", s.URL)
+	client, origin, path, errURL := a.Reach(d, "url", s.URL, hosts())
 	if errURL == nil && path != "" {
 		errURL = fmt.Errorf("account %s: url: must have no path", a.Name)
 	}

@@ -55,8 +55,8 @@ func check(req providers.CreateRequest) (methods []signing.Field, err error) {
 		return nil, errors.New("return and callback URL: want two addresses of at most 200 characters")
 	}
 	card, webATM := slices.Contains(req.Methods, "credit_card"), slices.Contains(req.Methods, "webatm") && req.Total.Units() <= webATMMost
-	if !card && !webATM {
-		return nil, errors.New("methods: none of those wished takes this amount")
+	if !card { // chapter 4.2.1: a payer who may choose nothing else cannot choose WebATM
+		return nil, errors.New("methods: WebATM is not offered alone; allow cards too")
 	}
 	return []signing.Field{{Name: "CREDIT", Value: onOff(card)}, {Name: "WEBATM", Value: onOff(webATM)}}, nil
 }

@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -18,26 +19,29 @@ import (
 
 func answerChecks() []check {
 	return []check{
-		{"query/paid-is-bindable", queryPaid},
-		{"query/unknown-state", queryUnknown},
-		{"query/codes", powered((*subject).query, (*subject).codes)},
-		{"query/nothing-sent", powered((*subject).query, (*subject).nothingSent)},
-		{"query/lost-or-unreadable", powered((*subject).query, (*subject).lost)},
-		{"query/unproven-answer", queryUnproven},
-		{"query/cancelled", powered((*subject).query, (*subject).cancelled)},
+		{"query/paid-is-bindable", "an answer tells amount, payee, time and trade number, and is kept as it came", queryPaid},
+		{"query/reads-the-answer", "amount and payee are those of the answer, never those that were asked for", queryReads},
+		{"query/another-attempt", "an answer about another attempt is not believed", queryAnother},
+		{"query/unknown-state", "a state that no document lists decides nothing and is counted", queryUnknown},
+		{"query/codes", "every documented code says what may be done next; another one leaves the outcome unknown", powered((*subject).query, (*subject).codes)},
+		{"query/nothing-sent", "a question that did not leave is unavailable", powered((*subject).query, (*subject).nothingSent)},
+		{"query/lost-or-unreadable", "an answer that is none leaves the outcome unknown", powered((*subject).query, (*subject).lost)},
+		{"query/unproven-answer", "an answer without its signature, or to another question, is not believed", queryUnproven},
+		{"query/cancelled", "a context that ended sends nothing, and one that ends brings the call back", powered((*subject).query, (*subject).cancelled)},
 	}
 }
 
 func moneyChecks() []check {
 	return []check{
-		{"confirm/paid-is-bindable", confirmPaid},
-		{"confirm/one-send", powered((*subject).confirm, (*subject).oneSend)},
-		{"confirm/codes", powered((*subject).confirm, (*subject).codes)},
-		{"confirm/cancelled", powered((*subject).confirm, (*subject).cancelled)},
-		{"refund/done", refundDone},
-		{"refund/one-send", powered((*subject).refund, (*subject).oneSend)},
-		{"refund/codes", powered((*subject).refund, (*subject).codes)},
-		{"refund/cancelled", powered((*subject).refund, (*subject).cancelled)},
+		{"confirm/paid-is-bindable", "the answer tells amount, payee, time and trade number", confirmPaid},
+		{"confirm/reads-the-answer", "the amount is that of the answer, never the one that was asked for", confirmReads},
+		{"confirm/one-send", "whatever happens, it is sent once, and unknown unless it certainly did not arrive", powered((*subject).confirm, (*subject).oneSend)},
+		{"confirm/codes", "every documented code says what may be done next; another one leaves the outcome unknown", powered((*subject).confirm, (*subject).codes)},
+		{"confirm/cancelled", "a context that ended sends nothing, and one that ends brings the call back", powered((*subject).confirm, (*subject).cancelled)},
+		{"refund/done", "a refund that was carried out or accepted is told so", refundDone},
+		{"refund/one-send", "whatever happens, it is sent once, and unknown unless it certainly did not arrive", powered((*subject).refund, (*subject).oneSend)},
+		{"refund/codes", "every documented code says what may be done next; another one leaves the outcome unknown", powered((*subject).refund, (*subject).codes)},
+		{"refund/cancelled", "a context that ended sends nothing, and one that ends brings the call back", powered((*subject).refund, (*subject).cancelled)},
 	}
 }
 
@@ -72,6 +76,74 @@ func queryPaid(s *subject) error {
 		return err
 	}
 	return s.answerBound(snap)
+}
+
+// dearer is Order's attempt as if another total and another payee had been asked for.
+func (s *subject) dearer() (providers.AttemptRef, error) {
+	ref, err := s.attempt()
+	if err != nil {
+		return ref, err
+	}
+	ref.PayeeMemberID = "7790001"
+	ref.Amount, err = ref.Amount.Add(ref.Amount)
+	return ref, err
+}
+
+// reads asserts that a snapshot tells what the answer says.
+func (s *subject) reads(snap providers.Snapshot, err error, op providers.Op) error {
+	if err != nil { // a provider that was asked for another payee may well be refused
+		return s.typed(err, op)
+	}
+	if snap.Amount == nil || *snap.Amount != s.h.Order.Total || snap.MerchantRef == "7790001" {
+		return fmt.Errorf("the answer says %s, the snapshot %+v", s.h.Order.Total, snap)
+	}
+	return nil
+}
+
+// queryReads: an adapter that gives back what it was asked would bind every answer to every order.
+func queryReads(s *subject) error {
+	ref, err := s.dearer()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := within()
+	defer cancel()
+	s.with(providers.OpQuery, s.h.Answers.Paid)
+	snap, err := s.adapter.Query(ctx, ref)
+	return s.reads(snap, err, providers.OpQuery)
+}
+
+func confirmReads(s *subject) error {
+	c, ok := s.adapter.(providers.Confirmer)
+	if !ok {
+		return skipped("no Confirmer")
+	}
+	ref, err := s.dearer()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := within()
+	defer cancel()
+	s.with(providers.OpConfirm, s.h.Answers.Confirm)
+	snap, err := c.Confirm(ctx, providers.ConfirmRequest{Attempt: ref})
+	return s.reads(snap, err, providers.OpConfirm)
+}
+
+// queryAnother asks about an attempt and gets an answer about another one.
+func queryAnother(s *subject) error {
+	ref, err := s.attempt()
+	if err != nil {
+		return err
+	}
+	ref.AttemptNo = ref.AttemptNo[:len(ref.AttemptNo)-2] + "87"
+	ctx, cancel := within()
+	defer cancel()
+	s.with(providers.OpQuery, s.h.Answers.Paid)
+	snap, err := s.adapter.Query(ctx, ref)
+	if snap.State != providers.Pending {
+		return fmt.Errorf("an answer about another attempt made this one %s", snap.State)
+	}
+	return s.typed(err, providers.OpQuery, providers.Untrusted, providers.OutcomeUnknown, providers.NotFound)
 }
 
 func queryUnknown(s *subject) error {
@@ -174,6 +246,8 @@ func badAnswers() []badAnswer {
 		{"HTML", body(page)},
 		{"half a JSON document", body(`{"status":"paid","returnCode":"00`)},
 		{"JSON null", body("null")},
+		{"deeply nested", body(strings.Repeat("[", 100_000))},
+		{"compressed", compressed},
 		{"larger than 1 MiB", body(strings.Repeat(" ", 1<<20+1))},
 		{"empty 500", status(500, "")},
 		{"HTML 502", status(502, page)},
@@ -182,6 +256,14 @@ func badAnswers() []badAnswer {
 		{"HTML 401", status(401, page)},
 		{"redirect", status(302, "")},
 	}
+}
+
+// compressed is an answer that nobody asked to be compressed.
+func compressed(w http.ResponseWriter, _ *http.Request, _ []byte) {
+	w.Header().Set("Content-Encoding", "gzip")
+	z := gzip.NewWriter(w)
+	_, _ = io.WriteString(z, `{"status":"paid"}`)
+	_ = z.Close()
 }
 
 func status(code int, text string) Reply {

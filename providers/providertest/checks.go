@@ -21,12 +21,14 @@ import (
 
 func createChecks() []check {
 	return []check{
-		{"descriptor/complete", descriptorComplete},
-		{"vectors/verify", vectorsVerify},
-		{"create/carries-who-and-how-much", createCarries},
-		{"create/one-answer", createOnce},
-		{"create/lost-call", powered((*subject).serverCreate, (*subject).oneSend)},
-		{"create/codes", powered((*subject).serverCreate, (*subject).codes)},
+		{"descriptor/complete", "the descriptor tells everything that the router, the pay page and payers need, and is constant", descriptorComplete},
+		{"vectors/verify", "every golden vector of the provider's document holds", vectorsVerify},
+		{"create/carries-who-and-how-much", "payee, payer, number and total lie under the signature, and the browser may follow the redirect", createCarries},
+		{"create/one-answer", "a form is made without a call and twice alike; a server create is one call", createOnce},
+		{"create/limits", "a number longer than the provider takes is refused as our mistake, and nothing is sent", createLimits},
+		{"create/hostile-text", "no text of a bill can change number or total: it is escaped, or refused as our mistake", createHostile},
+		{"create/lost-call", "a create that got no readable answer is unknown, sent once, and unavailable only where nothing was sent", powered((*subject).serverCreate, (*subject).oneSend)},
+		{"create/codes", "every documented code says what may be done next; another one leaves the outcome unknown", powered((*subject).serverCreate, (*subject).codes)},
 	}
 }
 
@@ -162,21 +164,74 @@ func createOnce(s *subject) error {
 	return nil
 }
 
+// createLimits: what is longer than the provider takes must not be cut short or sent.
+func createLimits(s *subject) error {
+	req := s.h.Order
+	for len(req.AttemptNo) <= s.adapter.Describe().Number.MaxLength {
+		req.AttemptNo += "0"
+	}
+	return s.refusedCreate("a number that is too long", req)
+}
+
+// refusedCreate asserts that an order is our mistake and goes nowhere.
+func (s *subject) refusedCreate(what string, req providers.CreateRequest) error {
+	created, sent, err := s.create(req)
+	if err := s.typed(err, providers.OpCreate, providers.Invalid); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if created.Redirect.URL != "" || sent != nil || len(s.arrived()) > 0 {
+		return fmt.Errorf("%s: signed or sent all the same", what)
+	}
+	return nil
+}
+
+// createHostile: whoever names a bill must not be able to name its price, its number or its payee.
+func createHostile(s *subject) error {
+	for _, name := range []string{
+		"x&Amt=1&TotalAmount=1&amount=1", "x=1", "x%26Amt%3D1", "x+1 %20", `x","amount":1,"y":"`, `x\`, "x\r\nAmt: 1", "<script>alert(1)</script>", "x#1#2", "x,RC=00", "停車費 🅿️", "x\u202e1",
+	} {
+		req := s.h.Order
+		req.Lines = slices.Clone(req.Lines)
+		req.Lines[0].Name = name
+		created, sent, err := s.create(req)
+		if err != nil {
+			if err := s.typed(err, providers.OpCreate, providers.Invalid); err != nil {
+				return fmt.Errorf("bill %q: %w", name, err)
+			}
+			continue
+		}
+		plain, err := s.h.Signed(created.Redirect, sent)
+		if err != nil {
+			return fmt.Errorf("bill %q: %w", name, err)
+		}
+		harmless, _, err := s.create(s.h.Order)
+		if err != nil {
+			return err
+		}
+		if !bytes.Contains(plain, []byte(req.Total.Value())) || !bytes.Contains(plain, []byte(req.AttemptNo)) ||
+			!bytes.Contains(plain, []byte(carried(s.adapter.Describe().PayeeField, req.Merchant.PayeeMemberID))) || len(created.Redirect.Fields) != len(harmless.Redirect.Fields) {
+			return fmt.Errorf("bill %q changes what is signed: %q", name, plain)
+		}
+	}
+	return nil
+}
+
 func callbackChecks() []check {
 	return []check{
-		{"callback/genuine-is-bindable", signedCallback(callbackGenuine)},
-		{"callback/changed-byte", signedCallback(callbackChanged)},
-		{"callback/path", signedCallback(callbackPath)},
-		{"callback/signature-missing-or-twice", signedCallback(callbackHeaders)},
-		{"callback/forged", signedCallback(callbackForged)},
-		{"callback/fields", signedCallback(callbackFields)},
-		{"callback/stamp", signedCallback(callbackStamp)},
-		{"callback/direction", signedCallback(callbackDirection)},
-		{"callback/nonce", signedCallback(callbackNonce)},
-		{"callback/unknown-state", signedCallback(callbackUnknown)},
-		{"callback/hint", callbackHint},
-		{"callback/pointer", callbackPointer},
-		{"ack/exact-bytes", ackBytes},
+		{"callback/genuine-is-bindable", "a genuine message tells attempt, amount, payee, time and trade number, and its bytes stay as they are", signedCallback(callbackGenuine)},
+		{"callback/pure", "the same bytes are read alike every time", signedCallback(callbackPure)},
+		{"callback/changed-byte", "no byte can be changed: the message is refused, or says the same where fields are signed", signedCallback(callbackChanged)},
+		{"callback/path", "another path is refused where it is signed", signedCallback(callbackPath)},
+		{"callback/signature-missing-or-twice", "a header of the signature that is missing, empty or repeated is refused", signedCallback(callbackHeaders)},
+		{"callback/forged", "another key and other forgeries are refused, and nothing of them is told", signedCallback(callbackForged)},
+		{"callback/fields", "fields dropped, repeated, renamed or added are refused, or change nothing", signedCallback(callbackFields)},
+		{"callback/stamp", "a stamp outside the tolerance is refused, on either side", signedCallback(callbackStamp)},
+		{"callback/direction", "nothing that we signed reads as the provider's word", signedCallback(callbackDirection)},
+		{"callback/nonce", "the nonce is told, so that a replay is seen", signedCallback(callbackNonce)},
+		{"callback/unknown-state", "a state that no document lists decides nothing and is counted", signedCallback(callbackUnknown)},
+		{"callback/hint", "an unsigned message carries no state", callbackHint},
+		{"callback/pointer", "an unsigned token goes into the query as it came, and nothing else is believed", callbackPointer},
+		{"ack/exact-bytes", "each verdict is answered in the provider's exact bytes, and nothing is acknowledged by omission", ackBytes},
 	}
 }
 
@@ -207,6 +262,19 @@ func callbackGenuine(s *subject, d providers.CallbackDecoder) error {
 		return fmt.Errorf("the notice names attempt %q and has snapshot %v", n.AttemptNo, n.Snapshot)
 	}
 	return s.bound(*n.Snapshot, s.h.Callbacks.Unbound...)
+}
+
+// callbackPure: a decoder that remembers would read a repeat in another way than the first delivery.
+func callbackPure(s *subject, d providers.CallbackDecoder) error {
+	first, err := d.DecodeCallback(s.h.Callbacks.Paid())
+	if err != nil {
+		return err
+	}
+	again, err := d.DecodeCallback(s.h.Callbacks.Paid())
+	if err != nil || !reflect.DeepEqual(first, again) {
+		return fmt.Errorf("the same bytes were read as %+v and as %+v, %w", first, again, err)
+	}
+	return nil
 }
 
 // refused asserts that nothing of a callback is believed. What a browser brings may be a hint.
@@ -525,8 +593,8 @@ func ackBytes(s *subject) error {
 
 func wholeChecks() []check {
 	return []check{
-		{"secrets/not-shown", secretsNotShown},
-		{"race/two-callers", twoCallers},
+		{"secrets/not-shown", "no secret shows in the adapter, its descriptor or its errors, in any spelling", secretsNotShown},
+		{"race/two-callers", "two callers at a time do not disturb each other", twoCallers},
 	}
 }
 

@@ -133,10 +133,14 @@ func Run(t *testing.T, h Harness) {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.against(h)
 			var skip skipped
-			switch {
-			case errors.As(err, &skip):
+			if errors.As(err, &skip) {
 				t.Skip(err)
-			case err != nil:
+			}
+			name := h.name()
+			list, errList := parseExceptions(exceptionsFile)
+			if err = errors.Join(errList, excused(list, name, c.name, err)); errors.As(err, &skip) {
+				t.Skip(err)
+			} else if err != nil {
 				t.Error(err)
 			}
 		})
@@ -146,8 +150,21 @@ func Run(t *testing.T, h Harness) {
 // check is one promise of the contract. It does not know testing, so that broken
 // adapters can be shown to fail it.
 type check struct {
-	name string
-	run  func(*subject) error
+	name    string
+	promise string
+	run     func(*subject) error
+}
+
+// Check is a check of the kit, for those who show what it found.
+type Check struct{ Name, Promise string }
+
+// Checks are all checks, in the order in which they run.
+func Checks() []Check {
+	var all []Check
+	for _, c := range checks() {
+		all = append(all, Check{c.name, c.promise})
+	}
+	return all
 }
 
 // skipped says why a check does not apply.

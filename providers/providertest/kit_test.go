@@ -211,6 +211,9 @@ func TestBrokenAdaptersFail(t *testing.T) {
 		"another form each time": {spoil: func(b *broken) {
 			b.create = func(b *broken, ctx context.Context, req providers.CreateRequest) (providers.Created, error) {
 				created, err := b.Scripted.Create(ctx, req)
+				if err != nil {
+					return created, err
+				}
 				created.Redirect.Fields["no"] = strconv.FormatInt(b.n.Add(1), 10)
 				return created, err
 			}
@@ -481,6 +484,50 @@ func TestBrokenAdaptersFail(t *testing.T) {
 				return n, err
 			}
 		}, fails: []string{"callback/pointer"}},
+		"number cut short": {spoil: func(b *broken) {
+			b.create = func(b *broken, ctx context.Context, req providers.CreateRequest) (providers.Created, error) {
+				req.AttemptNo = req.AttemptNo[:min(len(req.AttemptNo), longestNumber)]
+				return b.Scripted.Create(ctx, req)
+			}
+		}, fails: []string{"create/limits"}},
+		"a bill names its price": {spoil: func(b *broken) {
+			b.create = func(b *broken, ctx context.Context, req providers.CreateRequest) (providers.Created, error) {
+				if strings.Contains(req.Lines[0].Name, "&Amt=1") {
+					req.Total = req.Total.Nothing()
+				}
+				return b.Scripted.Create(ctx, req)
+			}
+		}, fails: []string{"create/hostile-text"}},
+		"amount of our own": {spoil: asked(func(_ *broken, _ context.Context, ref providers.AttemptRef, s *providers.Snapshot, _ *error) {
+			if s.Amount != nil {
+				s.Amount = &ref.Amount
+			}
+		}), fails: []string{"query/reads-the-answer"}},
+		"payee of our own": {spoil: asked(func(_ *broken, _ context.Context, ref providers.AttemptRef, s *providers.Snapshot, _ *error) {
+			if s.MerchantRef != "" {
+				s.MerchantRef = ref.PayeeMemberID
+			}
+		}), fails: []string{"query/reads-the-answer"}},
+		"confirmed amount of our own": {spoil: confirmed(func(_ *broken, _ context.Context, req providers.ConfirmRequest, s *providers.Snapshot, _ *error) {
+			if s.Amount != nil {
+				s.Amount = &req.Attempt.Amount
+			}
+		}), fails: []string{"confirm/reads-the-answer"}},
+		"whichever attempt": {spoil: func(b *broken) {
+			b.query = func(b *broken, ctx context.Context, ref providers.AttemptRef) (providers.Snapshot, error) {
+				ref.AttemptNo = "201706130000001601"
+				return b.Scripted.Query(ctx, ref)
+			}
+		}, fails: []string{"query/another-attempt"}},
+		"remembers callbacks": {spoil: func(b *broken) {
+			b.decode = func(b *broken, raw providers.RawCallback) (providers.Notice, error) {
+				n, err := b.Scripted.DecodeCallback(raw)
+				if n.Snapshot != nil {
+					n.IssuedAt = n.IssuedAt.Add(time.Duration(b.n.Add(1)))
+				}
+				return n, err
+			}
+		}, fails: []string{"callback/pure"}},
 		"nothing said to payers": {spoil: func(b *broken) {
 			b.describe = func(b *broken) providers.Descriptor {
 				d := b.Scripted.Describe()

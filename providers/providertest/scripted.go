@@ -20,7 +20,10 @@ import (
 // ScriptedName is the adapter name of a Scripted whose Config gives none.
 const ScriptedName = "scripted"
 
-const method = "stored_value"
+const (
+	method        = "stored_value"
+	longestNumber = 20
+)
 
 var (
 	_ providers.Provider        = (*Scripted)(nil)
@@ -122,7 +125,7 @@ func (s *Scripted) Describe() providers.Descriptor {
 		Name: s.config.Name, NameZH: "劇本支付", NameEN: "Scripted Pay",
 		Methods:    []providers.Method{{Code: method, NameZH: "儲值餘額", NameEN: "Stored value"}},
 		Currency:   money.TWD,
-		Number:     providers.NumberRule{MaxLength: 20, Alphabet: "0-9A-Z"},
+		Number:     providers.NumberRule{MaxLength: longestNumber, Alphabet: "0-9A-Z"},
 		AmountUnit: "whole New Taiwan dollars (this package)",
 		PayeeField: "payee", PayerField: "payer",
 		ServerCreate: !s.config.FormPost, RedirectLife: s.config.RedirectLife, Reopen: s.config.Reopen,
@@ -141,6 +144,9 @@ func (s *Scripted) Describe() providers.Descriptor {
 
 // Create signs a form, or makes one call and leads to the twin's checkout page.
 func (s *Scripted) Create(ctx context.Context, req providers.CreateRequest) (providers.Created, error) {
+	if len(req.AttemptNo) > longestNumber {
+		return providers.Created{}, s.failed(providers.OpCreate, providers.Invalid, errors.New("attempt number: want at most 20 characters"))
+	}
 	body, err := json.Marshal(order{
 		AttemptNo: req.AttemptNo, Payee: req.Merchant.PayeeMemberID, Payer: req.PayerMemberID,
 		Amount: req.Total.Value(), Currency: string(req.Total.Currency()), ReturnURL: req.ReturnURL, CallbackURL: req.CallbackURL,

@@ -61,13 +61,18 @@ type Adapter struct {
 	now    func() time.Time
 }
 
+// hosts are the provider's.
+func hosts() account.Hosts {
+	return account.Hosts{Real: []string{"api.sinopac.com", "funbiz.sinopac.com"}, Test: []string{"apisbx.sinopac.com", "sandbox.sinopac.com"}}
+}
+
 // Open makes an adapter from an account's configuration and connects to nothing.
 func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	s, err := account.Read[Settings](a)
 	if err != nil {
 		return nil, err
 	}
-	client, _, path, err := a.Reach(d, "url", s.URL)
+	client, _, path, err := a.Reach(d, "url", s.URL, hosts())
 	problems := []error{err}
 	if s.KeyID == "" {
 		problems = append(problems, fmt.Errorf("account %s: key_id: must not be empty", a.Name))

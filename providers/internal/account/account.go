@@ -41,12 +41,22 @@ func Read[S any](a Account) (s S, err error) {
 	return s, a.Decode(&s)
 }
 
+// Hosts are a provider's: with real money, and for tests.
+type Hosts struct{ Real, Test []string }
+
 // Reach makes the client that leads to the host of an absolute URL: https, or http where no real money moves. path is the
-// rest of the URL, without a slash at its end.
-func (a Account) Reach(d Deps, setting, address string) (client *httpx.Client, origin, path string, err error) {
+// rest of the URL, without a slash at its end. Real money does not go to a test host, nor play money to a real one.
+func (a Account) Reach(d Deps, setting, address string, hosts Hosts) (client *httpx.Client, origin, path string, err error) {
 	u, err := url.Parse(address)
 	if err != nil || len(address) > 200 || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "" || !a.scheme(u) {
 		return nil, "", "", a.wrong(setting, errors.New("must be an absolute https URL of at most 200 characters, without a query"))
+	}
+	wrong := hosts.Test
+	if a.Environment != providers.Production {
+		wrong = hosts.Real
+	}
+	if slices.Contains(wrong, strings.ToLower(u.Hostname())) {
+		return nil, "", "", a.wrong(setting, fmt.Errorf("%s is not the provider's host for environment %s: play money and real money do not mix", u.Hostname(), a.Environment))
 	}
 	origin = u.Scheme + "://" + u.Host
 	if client, err = d.HTTP(origin); err != nil {

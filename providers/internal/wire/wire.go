@@ -109,6 +109,9 @@ func Scalars(members map[string]json.RawMessage) *Fields {
 	return f
 }
 
+// Peek is a field's value, which stays.
+func (f *Fields) Peek(name string) string { return f.left[name] }
+
 // Optional is a field's value; empty when it is not there.
 func (f *Fields) Optional(name string) string {
 	value := f.left[name]

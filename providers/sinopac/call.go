@@ -47,7 +47,7 @@ func (a *Adapter) call(ctx context.Context, op providers.Op, shop, service strin
 func (a *Adapter) request(service string, body []byte) httpx.Request {
 	h := make(http.Header)
 	h.Set("Content-Type", "application/json")
-	h.Set("X-KeyID", a.keyID)
+	h.Set("X-KeyID", string(a.keyID.Reveal()))
 	return httpx.Request{Method: http.MethodPost, Path: a.path + service, Header: h, Body: body}
 }
 
@@ -98,6 +98,11 @@ func (a *Adapter) read(resp *httpx.Response, shop string) (members map[string]js
 	if err != nil || !valid {
 		return nil, false, err
 	}
-	members, err = wire.Object(plain)
-	return members, true, err
+	if members, err = wire.Object(plain); err != nil {
+		return nil, true, err
+	}
+	if inner, ok := wire.Scalar(members["ShopNo"]); ok && inner != shop {
+		return nil, false, nil
+	}
+	return members, true, nil
 }

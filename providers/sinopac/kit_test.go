@@ -39,7 +39,9 @@ const (
 
 func now() time.Time { return time.Date(2017, 6, 13, 1, 5, 0, 0, time.UTC) }
 
-func settings(url string) string { return "{url: '" + url + "/api', key_id: key-1, " + keyPart + "}" }
+func settings(url string) string {
+	return "{url: '" + url + "/api', key_id: a-key-id-of-the-bank, " + keyPart + "}"
+}
 
 func open(target providertest.Target, env providers.Environment, settings string) (providers.Provider, error) {
 	return sinopac.Open(account.Account{Name: "sinopac-main", Environment: env, Decode: func(v any) error {
@@ -165,7 +167,10 @@ func created(w http.ResponseWriter, _ *http.Request, body []byte) {
 const (
 	result = `{"APType":"PayOut","TSNo":"NA0001000000123","OrderNo":"` + number + `","ShopNo":"` + shop + `","PayType":"C","Amount":4000,"Status":"S",` +
 		`"Description":"","PayDate":"201706130904","Param1":"1361049","Param2":"","Param3":""}`
-	row = `{"OrderNo":"` + number + `","TSNo":"NA0001000000123","Amount":4000,"PayStatus":"1C400","PayDate":"201706130904","ExpireDate":"201706130915","RefundFlag":"N","RefundStatus":"","RefundAmount":0}`
+	row = `{"OrderNo":"` + number + `","TSNo":"NA0001000000123","TSDate":"201706130905","Amount":4000,"PayType":"C","PayStatus":"1C400","ApprovedDate":"201706130904",` +
+		`"PayDate":"201706130914","ExpireDate":"201706130915","RefundFlag":"N","RefundStatus":"","RefundAmount":0}`
+	unpaid = `{"OrderNo":"` + number + `","TSNo":"NA0001000000123","TSDate":"201706130905","Amount":4000,"PayType":"C","PayStatus":"1C100","ApprovedDate":"",` +
+		`"PayDate":"","ExpireDate":"201706130915","RefundFlag":"N","RefundStatus":""}`
 )
 
 // useless answers a token that the bank does not know.
@@ -177,6 +182,29 @@ func pointed(result string) string {
 
 func rows(rows ...string) string {
 	return `{"ShopNo":"` + shop + `","Date":"201706130905","Status":"S","Description":"S0000 – 處理成功","OrderList":[` + strings.Join(rows, ",") + `]}`
+}
+
+func maintained(command, status string) string {
+	return `{"ShopNo":"` + shop + `","OrderNo":"` + number + `","TSNo":"NA0001000000123","Command":"` + command + `","Amount":4000,"Status":"` + status + `","Description":"S0000 – 處理成功"}`
+}
+
+// before answers what comes before a call: a nonce, and before a refund the list of those that wait for their capture.
+func before(waiting ...string) providertest.Before {
+	list := func(r providertest.Request) bool {
+		var e struct{ APIService string }
+		return json.Unmarshal(r.Body, &e) == nil && e.APIService == "OrderUnCapturedQuery"
+	}
+	nonce := func(r providertest.Request) bool { return strings.HasSuffix(r.Path, "/Nonce") }
+	return providertest.Before{
+		Is: func(r providertest.Request) bool { return nonce(r) || list(r) },
+		Reply: func(w http.ResponseWriter, r *http.Request, body []byte) {
+			if nonce(providertest.Request{Path: r.URL.Path}) {
+				says(`{"Nonce":"a-nonce-for-us"}`)(w, r, body)
+				return
+			}
+			says(enclosed(rows(waiting...)))(w, r, body)
+		},
+	}
 }
 
 func harness(t testing.TB) providertest.Harness {
@@ -193,9 +221,8 @@ func harness(t testing.TB) providertest.Harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nonce := providertest.Before{
-		Is: func(r providertest.Request) bool { return strings.HasSuffix(r.Path, "/Nonce") }, Reply: says(`{"Nonce":"a-nonce-for-us"}`),
-	}
+	nonce := before()
+	nonce.Is = func(r providertest.Request) bool { return strings.HasSuffix(r.Path, "/Nonce") }
 	ack := func(status int, word string) providers.Ack {
 		return providers.Ack{Status: status, ContentType: "application/json", Body: []byte(`{"Status":"` + word + `"}`)}
 	}
@@ -204,10 +231,10 @@ func harness(t testing.TB) providertest.Harness {
 			return open(target, providers.Demo, settings(target.URL))
 		},
 		Now: now(), Environment: providers.Demo, Order: order, Pointer: "T", Vectors: vectors, Unbound: []string{"environment"},
-		Secrets: []string{keyA1, "5A4FEF83140C4E9E", "BC74301945134CB4", "961F67F8FCA44AB9", hashID},
-		Before:  map[providers.Op]providertest.Before{providers.OpCreate: nonce, providers.OpQuery: nonce, providers.OpRefund: nonce},
+		Secrets: []string{"a-key-id-of-the-bank", keyA1, "5A4FEF83140C4E9E", "BC74301945134CB4", "961F67F8FCA44AB9", hashID},
+		Before:  map[providers.Op]providertest.Before{providers.OpCreate: nonce, providers.OpQuery: nonce, providers.OpRefund: before()},
 		Signed: func(_ providers.Redirect, sent *providertest.Request) ([]byte, error) {
-			if sent.Header.Get("X-KeyID") != "key-1" {
+			if sent.Header.Get("X-KeyID") != "a-key-id-of-the-bank" {
 				return nil, errors.New("no X-KeyID")
 			}
 			message, err := asked(sent.Body)
@@ -231,7 +258,7 @@ func harness(t testing.TB) providertest.Harness {
 		Answers: providertest.Answers{
 			Create: created, Paid: answering(map[string]string{"OrderPayQuery": pointed(result)}),
 			Unknown:      answering(map[string]string{"OrderPayQuery": pointed(strings.Replace(result, `"S"`, `"Q"`, 1))}),
-			Refund:       answering(map[string]string{"OrderMaintain": `{"ShopNo":"` + shop + `","OrderNo":"` + number + `","Status":"S","Description":"S0000 – 處理成功"}`}),
+			Refund:       answering(map[string]string{"OrderMaintain": maintained("R", "S")}),
 			RefundQueued: true,
 		},
 	}

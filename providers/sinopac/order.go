@@ -31,7 +31,7 @@ type order struct {
 //
 // Source: OrderCreate. Status F is the bank's word that it was not accepted.
 func (a *Adapter) Create(ctx context.Context, req providers.CreateRequest) (providers.Created, error) {
-	o, err := newOrder(req)
+	o, err := newOrder(req, a.now())
 	if err != nil {
 		return providers.Created{}, failed(providers.OpCreate, providers.Invalid, err)
 	}
@@ -59,7 +59,7 @@ func (a *Adapter) Create(ctx context.Context, req providers.CreateRequest) (prov
 	return providers.Created{Redirect: providers.Redirect{Method: "GET", URL: card.CardPayURL}, Refs: map[string]string{"ts_no": trade}}, nil
 }
 
-func newOrder(req providers.CreateRequest) (order, error) {
+func newOrder(req providers.CreateRequest, now time.Time) (order, error) {
 	switch {
 	case !numberForm.MatchString(req.AttemptNo):
 		return order{}, errors.New("attempt number: want 1 to 50 letters, digits, _ and -")
@@ -77,7 +77,7 @@ func newOrder(req providers.CreateRequest) (order, error) {
 		PrdtName: wire.Title(req.Lines, 60, `'"%`), Param1: req.PayerMemberID, ReturnURL: req.ReturnURL, BackendURL: req.CallbackURL,
 	}
 	o.CardParam.AutoBilling = "Y"
-	o.CardParam.ExpMinutes = min(max(int(req.ExpiresAt.Sub(req.CreatedAt)/time.Minute), 1), 30)
+	o.CardParam.ExpMinutes = min(max(int(req.ExpiresAt.Sub(now)/time.Minute), 1), 30)
 	return o, nil
 }
 

@@ -1,7 +1,6 @@
 package sinopac
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -14,80 +13,113 @@ import (
 	"pay.taipei/gateway/providers/internal/wire"
 )
 
-// Query asks what became of an attempt. With a PayToken of the bank's it asks for that payment; a token that names no payment
-// or another one is of no use. Without one it looks through the bank's list of paid orders, and for the order itself, which
-// are some minutes behind. NotFound means that the bank does not list the order.
+// Query asks what became of an attempt. A PayToken of the bank's that says paid is enough. Any other token decides nothing by
+// itself, since anybody may send one, and a payer may try again after a decline: then the bank's lists do. They are some
+// minutes behind. NotFound means that the bank does not list the order.
 //
-// Source: OrderPayQuery, OrderQuery.
+// An order is paid when the list of captured ones has it, or that of authorised ones that wait for their capture, which the
+// bank makes by itself. It has expired when long after its end neither has it: absence from one list alone proves nothing.
+//
+// Source: OrderPayQuery, OrderQuery, OrderUnCapturedQuery.
 func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (providers.Snapshot, error) {
+	s := providers.Snapshot{}
 	if tokenForm.MatchString(ref.Pointer) {
-		if s, told, failure := a.pointed(ctx, ref); failure != nil {
+		var failure *providers.Error
+		if s, failure = a.pointed(ctx, ref); failure != nil && (failure.Kind == providers.Unavailable || ctx.Err() != nil) {
 			return providers.Snapshot{}, failure
-		} else if told {
+		} else if s.State == providers.Paid || s.Unmapped != "" {
 			return s, nil
 		}
 	}
-	around := func(by time.Duration) string { return ref.CreatedAt.Add(by).In(taipei()).Format("200601021504") }
-	row, raw, failure := a.list(ctx, ref, struct{ ShopNo, PayType, OrderDateTimeS, OrderDateTimeE, PayFlag string }{
-		ref.PayeeMemberID, "C", around(-time.Minute), around(2 * time.Minute), "Y",
-	})
-	if failure != nil {
+	one, raw, failure := a.list(ctx, ref, "OrderQuery", struct{ ShopNo, OrderNo string }{ref.PayeeMemberID, ref.AttemptNo})
+	switch {
+	case failure != nil:
 		return providers.Snapshot{}, failure
-	}
-	if row != nil {
-		return a.listed(row, ref, raw, providers.Paid)
-	}
-	row, raw, failure = a.list(ctx, ref, struct{ ShopNo, OrderNo string }{ref.PayeeMemberID, ref.AttemptNo})
-	if failure != nil {
-		return providers.Snapshot{}, failure
-	}
-	if row == nil {
+	case one == nil && s.State != providers.Failed:
 		return providers.Snapshot{}, failed(providers.OpQuery, providers.NotFound, errors.New("the bank does not list the order"))
+	case one == nil:
+		return s, nil
 	}
-	return a.listed(row, ref, raw, providers.Pending)
+	amount := dollars(one, "Amount")
+	listed := providers.Snapshot{State: s.State, Amount: &amount, MerchantRef: ref.PayeeMemberID, Raw: raw}
+	authorised, captured := one.Optional("ApprovedDate"), one.Optional("PayDate")
+	end, known := parse(one.Optional("ExpireDate"))
+	over := known && a.now().After(end.Add(lag))
+	if one.Optional("PayStatus") == transferred {
+		listed.State = providers.Paid
+	} else if authorised != "" || captured != "" || over {
+		there, failure := a.moneyIsThere(ctx, ref, one)
+		switch {
+		case failure != nil:
+			return providers.Snapshot{}, failure
+		case there:
+			listed.State = providers.Paid
+		case over && listed.State == providers.Pending:
+			listed.State = providers.Expired
+		}
+	}
+	if listed.State == providers.Paid {
+		listed.Method, listed.ProviderTradeNo, listed.PaidAt = "credit_card", one.Need("TSNo", tradeForm), moment(cmp.Or(authorised, captured))
+	}
+	if authorised != "" || captured != "" {
+		paidBack(one, &listed, captured != "")
+	}
+	if err := one.Err(); err != nil {
+		return providers.Snapshot{}, failed(providers.OpQuery, providers.OutcomeUnknown, fmt.Errorf("OrderList: %w", err))
+	}
+	return listed, nil
 }
 
-// pointed asks for the payment of a PayToken. told is false when the token says nothing of this attempt.
-func (a *Adapter) pointed(ctx context.Context, ref providers.AttemptRef) (s providers.Snapshot, told bool, failure *providers.Error) {
+// moneyIsThere looks for an order among those that are captured and those that wait for it.
+func (a *Adapter) moneyIsThere(ctx context.Context, ref providers.AttemptRef, one *wire.Fields) (bool, *providers.Error) {
+	if ordered := one.Optional("TSDate"); ordered != "" { // the bank's own minute of the order: whatever clocks say, it is in that list
+		row, _, failure := a.list(ctx, ref, "OrderQuery", struct{ ShopNo, PayType, OrderDateTimeS, OrderDateTimeE, PayFlag string }{
+			ref.PayeeMemberID, "C", ordered, ordered, "Y",
+		})
+		if failure != nil || row != nil {
+			return row != nil, failure
+		}
+	} else {
+		return false, failed(providers.OpQuery, providers.OutcomeUnknown, errors.New("OrderList: field TSDate is missing, by which the paid ones are listed"))
+	}
+	row, _, failure := a.list(ctx, ref, "OrderUnCapturedQuery", struct{ ShopNo, OrderNo string }{ref.PayeeMemberID, ref.AttemptNo})
+	return row != nil, failure
+}
+
+// pointed asks for the payment of a PayToken: paid, failed, or nothing of this attempt.
+func (a *Adapter) pointed(ctx context.Context, ref providers.AttemptRef) (s providers.Snapshot, failure *providers.Error) {
 	members, raw, failure := a.call(ctx, providers.OpQuery, ref.PayeeMemberID, "OrderPayQuery", struct{ ShopNo, PayToken string }{ref.PayeeMemberID, ref.Pointer})
 	if failure != nil {
-		return s, false, failure
+		return s, failure
 	}
-	content := members["TSResultContent"]
-	if len(content) == 0 || bytes.Equal(content, []byte("null")) {
-		return s, false, nil
-	}
-	result, err := wire.Object(content)
-	if err != nil {
-		return s, false, failed(providers.OpQuery, providers.OutcomeUnknown, fmt.Errorf("TSResultContent: %w", err))
-	}
+	result, err := wire.Object(members["TSResultContent"])
 	f := wire.Scalars(result)
-	if f.Optional("OrderNo") != ref.AttemptNo {
-		return s, false, nil
+	if err != nil || f.Optional("OrderNo") != ref.AttemptNo {
+		return s, nil
 	}
 	amount := dollars(f, "Amount")
 	s = providers.Snapshot{Amount: &amount, MerchantRef: f.Need("ShopNo", shopForm), Raw: raw}
 	switch status := f.Optional("Status"); status {
 	case "S":
 		s.State, s.Method = providers.Paid, "credit_card"
-		s.ProviderTradeNo, s.PaidAt = f.Need("TSNo", tradeForm), moment(f, "PayDate")
+		s.ProviderTradeNo, s.PaidAt = f.Need("TSNo", tradeForm), moment(f.Optional("PayDate"))
 	case "F":
 		s.State = providers.Failed
 	default:
 		s.Unmapped = cmp.Or(status, "(empty)")
 	}
-	if err := f.Err(); err != nil {
-		return providers.Snapshot{}, false, failed(providers.OpQuery, providers.OutcomeUnknown, fmt.Errorf("TSResultContent: %w", err))
+	if f.Err() != nil {
+		return providers.Snapshot{}, nil // the lists say it in another way
 	}
-	return s, true, nil
+	return s, nil
 }
 
 // longest is how many rows the bank lists at most: a list of so many may lack ours.
 const longest = 300
 
 // list asks for a list of orders and gives the row of the attempt; nil when it is not there.
-func (a *Adapter) list(ctx context.Context, ref providers.AttemptRef, which any) (row *wire.Fields, raw []byte, failure *providers.Error) {
-	members, raw, failure := a.call(ctx, providers.OpQuery, ref.PayeeMemberID, "OrderQuery", which)
+func (a *Adapter) list(ctx context.Context, ref providers.AttemptRef, service string, which any) (row *wire.Fields, raw []byte, failure *providers.Error) {
+	members, raw, failure := a.call(ctx, providers.OpQuery, ref.PayeeMemberID, service, which)
 	if failure != nil {
 		return nil, nil, failure
 	}
@@ -114,54 +146,35 @@ func (a *Adapter) list(ctx context.Context, ref providers.AttemptRef, which any)
 	return nil, raw, nil
 }
 
-// listed reads a row. Which codes PayStatus has for cards is not documented, so that only the list it stands in tells that it
-// is paid; one that is not among the paid ones long after its end has expired.
-func (a *Adapter) listed(row *wire.Fields, ref providers.AttemptRef, raw []byte, state providers.State) (providers.Snapshot, error) {
-	amount := dollars(row, "Amount")
-	s := providers.Snapshot{State: state, Amount: &amount, MerchantRef: ref.PayeeMemberID, Raw: raw}
-	trade := row.Need("TSNo", tradeForm)
-	if status := row.Optional("PayStatus"); status == transferred {
-		s.State = providers.Paid
-	}
-	switch end := row.Optional("ExpireDate"); {
-	case s.State == providers.Paid:
-		s.Method, s.ProviderTradeNo, s.PaidAt = "credit_card", trade, moment(row, "PayDate")
-		s.Refunds, s.RefundsComplete = paidBack(row), true
-	case end != "":
-		if at, ok := parse(end); ok && a.now().After(at.Add(lag)) {
-			s.State = providers.Expired
-		}
-	}
-	if err := row.Err(); err != nil {
-		return providers.Snapshot{}, failed(providers.OpQuery, providers.OutcomeUnknown, fmt.Errorf("OrderList: %w", err))
-	}
-	return s, nil
-}
-
 // transferred is the one documented PayStatus: paid by ATM.
 const transferred = "1A400"
 
-// paidBack is the sum of what was paid back, which is all that the bank lists of refunds.
-func paidBack(row *wire.Fields) []providers.RefundFact {
-	flag, text := row.Optional("RefundFlag"), row.Optional("RefundAmount")
-	if flag != "Y" || text == "" || text == "0" {
-		return nil
+// paidBack reads what was paid back, as far as a row tells: a sum without numbers. The bank documents the flag, and neither
+// which words its status has nor whether the sum is always there; what cannot be read tells nothing, and nor does a row without
+// a refund before the capture, when a cancellation may be on its way.
+func paidBack(row *wire.Fields, s *providers.Snapshot, captured bool) {
+	flag, status, text := row.Optional("RefundFlag"), row.Optional("RefundStatus"), row.Optional("RefundAmount")
+	sum := wire.NewFields(map[string]string{"RefundAmount": cmp.Or(text, "0")})
+	amount := dollars(sum, "RefundAmount")
+	switch {
+	case sum.Err() != nil || amount == (money.Amount{}) && text != "":
+	case flag == "N" && status == "" && amount.IsZero():
+		s.RefundsComplete = captured
+	case flag == "Y" && !amount.IsZero() && (status == "" || status == "S"):
+		s.Refunds, s.RefundsComplete = []providers.RefundFact{{Amount: amount, State: providers.RefundDone}}, true
+	case flag == "Y" && !amount.IsZero():
+		s.Refunds, s.RefundsComplete, s.Unmapped = []providers.RefundFact{{Amount: amount}}, true, "RefundStatus "+status
 	}
-	sum := dollars(wire.NewFields(map[string]string{"RefundAmount": text}), "RefundAmount")
-	return []providers.RefundFact{{Amount: sum, State: providers.RefundDone}}
 }
 
-// moment is a field that holds a time in Taipei.
-func moment(f *wire.Fields, name string) time.Time {
-	at, ok := parse(f.Optional(name))
-	if !ok {
-		f.Fail(fmt.Errorf("field %s is no time", name))
-	}
+// moment is a time in Taipei; the zero time when it cannot be read: what was paid is paid.
+func moment(text string) time.Time {
+	at, _ := parse(text)
 	return at
 }
 
 func parse(text string) (time.Time, bool) {
-	for _, layout := range []string{"200601021504", "20060102150405", "20060102"} {
+	for _, layout := range []string{"200601021504", "20060102150405"} {
 		if at, err := time.ParseInLocation(layout, text, taipei()); err == nil {
 			return at, true
 		}
@@ -171,27 +184,38 @@ func parse(text string) (time.Time, bool) {
 
 func taipei() *time.Location { return time.FixedZone("", 8*60*60) }
 
-// Refund asks the bank to pay back all or part, with one send after that for a nonce. Its yes is an acceptance: the list of
-// orders shows when it is done.
+// Refund pays back all or part, with one send after questions: while the payment waits for its capture it can only be
+// cancelled, whole; afterwards it is paid back. Its yes is an acceptance: the list of orders shows when it is done. What a no
+// of the bank's means is not documented, so that the list decides there too.
 //
-// Source: OrderMaintain, command R.
+// Source: OrderMaintain, commands C and R.
 func (a *Adapter) Refund(ctx context.Context, req providers.RefundRequest) (providers.RefundResult, error) {
+	ref := req.Attempt
 	if req.Amount.Currency() != money.TWD {
 		return providers.RefundResult{}, failed(providers.OpRefund, providers.Invalid, errors.New("amount: want New Taiwan dollars"))
 	}
-	members, _, failure := a.call(ctx, providers.OpRefund, req.Attempt.PayeeMemberID, "OrderMaintain", struct {
+	waiting, _, failure := a.list(ctx, ref, "OrderUnCapturedQuery", struct{ ShopNo, OrderNo string }{ref.PayeeMemberID, ref.AttemptNo})
+	if failure != nil { // nothing was sent, whatever it says
+		return providers.RefundResult{}, failed(providers.OpRefund, providers.Unavailable, fmt.Errorf("how far the payment is: %w", failure))
+	}
+	command := "R"
+	if waiting != nil {
+		if command = "C"; req.Amount != ref.Amount {
+			return providers.RefundResult{}, failed(providers.OpRefund, providers.Unavailable, errors.New("the payment is not captured yet: until then it can only be cancelled whole"))
+		}
+	}
+	members, _, failure := a.call(ctx, providers.OpRefund, ref.PayeeMemberID, "OrderMaintain", struct {
 		ShopNo, OrderNo, Command string
 		Amount                   json.Number
-	}{req.Attempt.PayeeMemberID, req.Attempt.AttemptNo, "R", hundredths(req.Amount)})
+	}{ref.PayeeMemberID, ref.AttemptNo, command, hundredths(req.Amount)})
 	if failure != nil {
 		return providers.RefundResult{}, failure
 	}
 	f := wire.Scalars(members)
-	switch f.Optional("Status") {
-	case "S":
-		return providers.RefundResult{State: providers.RefundPending}, nil
-	case "F":
-		return providers.RefundResult{}, refused(providers.OpRefund, providers.Declined, f)
+	if status := f.Optional("Status"); status == "F" {
+		return providers.RefundResult{}, refused(providers.OpRefund, providers.OutcomeUnknown, f)
+	} else if status != "S" || f.Optional("OrderNo") != ref.AttemptNo || f.Optional("Command") != command {
+		return providers.RefundResult{}, failed(providers.OpRefund, providers.OutcomeUnknown, errors.New("the answer is about something else"))
 	}
-	return providers.RefundResult{}, failed(providers.OpRefund, providers.OutcomeUnknown, errors.New("field Status is not as documented"))
+	return providers.RefundResult{State: providers.RefundPending}, nil
 }

@@ -34,7 +34,8 @@ var (
 // Settings is the adapter's block in an account's configuration. The four keys are the shop's, dashes aside.
 type Settings struct {
 	URL    string       `yaml:"url"`    // https://api.sinopac.com/funBIZ/QPay.WebAPI/api
-	KeyID  string       `yaml:"key_id"` // X-KeyID, which the bank renews from time to time
+	KeyID  account.Text `yaml:"key_id"` // X-KeyID, which the bank renews from time to time
+	KeyIDF string       `yaml:"key_id_file"`
 	A1     account.Text `yaml:"a1"`
 	A1File string       `yaml:"a1_file"`
 	A2     account.Text `yaml:"a2"`
@@ -55,7 +56,7 @@ var published = []string{
 type Adapter struct {
 	client *httpx.Client
 	path   string // before the names of the services
-	keyID  string
+	keyID  signing.Secret
 	hashID signing.Secret
 	play   bool // demo and sandbox, where http is allowed
 	now    func() time.Time
@@ -74,15 +75,12 @@ func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	}
 	client, _, path, err := a.Reach(d, "url", s.URL, hosts())
 	problems := []error{err}
-	if s.KeyID == "" {
-		problems = append(problems, fmt.Errorf("account %s: key_id: must not be empty", a.Name))
-	}
-	var keys [4]signing.Secret
+	var keys [5]signing.Secret
 	for i, k := range []struct {
 		name string
 		text account.Text
 		file string
-	}{{"a1", s.A1, s.A1File}, {"a2", s.A2, s.A2File}, {"b1", s.B1, s.B1File}, {"b2", s.B2, s.B2File}} {
+	}{{"a1", s.A1, s.A1File}, {"a2", s.A2, s.A2File}, {"b1", s.B1, s.B1File}, {"b2", s.B2, s.B2File}, {"key_id", s.KeyID, s.KeyIDF}} {
 		var err error
 		keys[i], err = a.Secret(k.name, k.text, k.file, published...)
 		problems = append(problems, err)
@@ -94,7 +92,7 @@ func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("account %s: a1, a2, b1, b2: %w", a.Name, err)
 	}
-	return &Adapter{client: client, path: path, keyID: s.KeyID, hashID: id, play: a.Environment != providers.Production, now: d.Now}, nil
+	return &Adapter{client: client, path: path, keyID: keys[4], hashID: id, play: a.Environment != providers.Production, now: d.Now}, nil
 }
 
 // lag is how far the bank's lists may be behind ("data about 5 minutes behind"), and as much again.
@@ -112,6 +110,7 @@ func (a *Adapter) Describe() providers.Descriptor {
 		PayeeField:   "ShopNo",
 		PayerField:   "Param1",
 		ServerCreate: true,
+		PageLife:     time.Minute, // the shortest that a page may have; usually it ends with the order
 		AnswerAuth:   providers.AnswerTLS,
 		Outcomes: providers.Outcomes{
 			Paid:      providers.Text{ZH: "永豐銀行已完成刷卡付款。", EN: "Bank SinoPac has completed your card payment."},

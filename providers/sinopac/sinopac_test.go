@@ -11,82 +11,193 @@ import (
 	"pay.taipei/gateway/providers/providertest"
 )
 
-// What a token's payment says.
+// A token that says paid is enough. Nothing else of it is: then the lists decide, and where they know nothing either, its word
+// that the payment failed.
 func TestPointed(t *testing.T) {
+	failed := strings.Replace(result, `"Status":"S"`, `"Status":"F"`, 1)
 	for name, c := range map[string]struct {
-		message string
-		state   providers.State
-		units   int64
-		fails   bool
+		message, list string
+		state         providers.State
+		units         int64
+		kind          providers.Kind
+		fails         bool
 	}{
-		"paid":            {pointed(result), providers.Paid, 40, false},
-		"declined":        {pointed(strings.Replace(result, `"Status":"S"`, `"Status":"F"`, 1)), providers.Failed, 40, false},
-		"in dollars":      {pointed(strings.Replace(result, "4000", "40", 1)), providers.Paid, 0, false}, // 40 cents
-		"no amount":       {pointed(strings.Replace(result, "Amount", "Betrag", 1)), providers.Pending, 0, true},
-		"amount as float": {pointed(strings.Replace(result, "4000", "4e3", 1)), providers.Pending, 0, true},
-		"no time":         {pointed(strings.Replace(result, "201706130904", "", 1)), providers.Pending, 0, true},
-		"no number":       {pointed(strings.Replace(result, "NA0001000000123", "", 1)), providers.Pending, 0, true},
+		"paid":                     {message: pointed(result), state: providers.Paid, units: 40},
+		"the amount as a text":     {message: pointed(strings.Replace(result, "4000", `"4000"`, 1)), state: providers.Paid, units: 40},
+		"in dollars":               {message: pointed(strings.Replace(result, "4000", "40", 1)), state: providers.Paid}, // 40 cents
+		"no time":                  {message: pointed(strings.Replace(result, "201706130904", "", 1)), state: providers.Paid, units: 40},
+		"no amount":                {message: pointed(strings.Replace(result, "Amount", "Betrag", 1)), list: rows(row), state: providers.Paid, units: 40},
+		"amount as float":          {message: pointed(strings.Replace(result, "4000", "4e3", 1)), list: rows(), fails: true, kind: providers.NotFound},
+		"no number":                {message: pointed(strings.Replace(result, "NA0001000000123", "", 1)), list: rows(), fails: true, kind: providers.NotFound},
+		"declined":                 {message: pointed(failed), list: rows(), state: providers.Failed, units: 40},
+		"declined, then paid":      {message: pointed(failed), list: rows(row), state: providers.Paid, units: 40},
+		"declined, still open":     {message: pointed(failed), list: rows(unpaid), state: providers.Failed, units: 40},
+		"of another payment":       {message: pointed(strings.Replace(result, number, "1", 1)), list: rows(), fails: true, kind: providers.NotFound},
+		"not known":                {message: useless, list: rows(row), state: providers.Paid, units: 40},
+		"no answer, and the lists": {message: "", list: rows(row), state: providers.Paid, units: 40},
 	} {
-		h := harness(t)
-		s, err := providertest.Ask(h, answering(map[string]string{"OrderPayQuery": c.message}))
-		if (err != nil) != c.fails || s.State != c.state || !c.fails && (s.Amount == nil || s.Amount.Units() != c.units) {
+		s, err := providertest.Ask(harness(t), func(w http.ResponseWriter, r *http.Request, body []byte) {
+			messages := map[string]string{"OrderPayQuery": c.message, "OrderQuery": c.list}
+			if c.message == "" {
+				delete(messages, "OrderPayQuery")
+			}
+			answering(messages)(w, r, body)
+		})
+		if (err != nil) != c.fails || s.State != c.state || !c.fails && (s.Amount == nil || s.Amount.Units() != c.units) || c.fails && providers.KindOf(err) != c.kind {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
 	}
-	// A token of another payment, which anybody may send, is of no use: the lists are asked.
-	other := answering(map[string]string{"OrderPayQuery": pointed(strings.Replace(result, number, "1", 1)), "OrderQuery": rows()})
-	if s, err := providertest.Ask(harness(t), other); providers.KindOf(err) != providers.NotFound || s.State != providers.Pending {
-		t.Errorf("%+v, %v", s, err)
-	}
 }
 
-// byList answers the list of paid orders and the list of the order.
-func byList(paid, one string) providertest.Reply {
+// lists answers for the order itself, for the captured ones, and for those that wait for it.
+func lists(one, captured, waiting string) providertest.Reply {
 	return func(w http.ResponseWriter, r *http.Request, body []byte) {
 		list := one
 		if message, err := asked(body); err == nil && strings.Contains(message, `"PayFlag":"Y"`) {
-			list = paid
+			list = captured
+			if !strings.Contains(message, `"OrderDateTimeS":"201706130905","OrderDateTimeE":"201706130905"`) {
+				w.WriteHeader(http.StatusTeapot)
+				return
+			}
 		}
-		answering(map[string]string{"OrderQuery": list})(w, r, body)
+		answering(map[string]string{"OrderQuery": list, "OrderUnCapturedQuery": waiting})(w, r, body)
 	}
 }
 
-// What the lists say; which codes PayStatus has for cards is not documented, so none of them decides.
+// What the lists say. Which codes PayStatus has for cards is not documented, so none of them decides; that an order is not
+// among the captured ones does not say that nobody paid it.
 func TestLists(t *testing.T) {
+	authorised := strings.Replace(row, `"PayDate":"201706130914"`, `"PayDate":""`, 1)
 	many := make([]string, 300)
 	for i := range many {
 		many[i] = `{"OrderNo":"x"}`
 	}
 	for name, c := range map[string]struct {
-		paid, one string
-		after     time.Duration // the order's end at 09:15
-		state     providers.State
-		kind      providers.Kind
-		fails     bool
+		one, captured, waiting string
+		after                  time.Duration // the order's end at 09:15
+		state                  providers.State
+		kind                   providers.Kind
+		fails                  bool
 	}{
-		"among the paid ones":     {paid: rows(row), state: providers.Paid},
-		"not among them":          {paid: rows(), one: rows(row), state: providers.Pending},
-		"its end is just over":    {paid: rows(), one: rows(row), after: 15 * time.Minute, state: providers.Pending},
-		"its end is long over":    {paid: rows(), one: rows(row), after: 21 * time.Minute, state: providers.Expired},
-		"paid by transfer":        {paid: rows(), one: rows(strings.Replace(row, "1C400", "1A400", 1)), state: providers.Paid},
-		"not known":               {paid: rows(), one: rows(), kind: providers.NotFound, fails: true},
-		"the list may be cut off": {paid: rows(many...), one: rows(row), kind: providers.OutcomeUnknown, fails: true},
-		"Status F":                {paid: useless, kind: providers.OutcomeUnknown, fails: true},
-		"paid, without a time":    {paid: rows(strings.Replace(row, "201706130904", "", 1)), kind: providers.OutcomeUnknown, fails: true},
+		"captured":                    {one: rows(row), captured: rows(row), state: providers.Paid},
+		"waits for its capture":       {one: rows(authorised), captured: rows(), waiting: rows(authorised), state: providers.Paid},
+		"so long after its end":       {one: rows(authorised), captured: rows(), waiting: rows(authorised), after: 24 * time.Hour, state: providers.Paid},
+		"its authorisation is gone":   {one: rows(authorised), captured: rows(), waiting: rows(), after: time.Hour, state: providers.Expired},
+		"nobody has paid":             {one: rows(unpaid)},
+		"its end is just over":        {one: rows(unpaid), after: 15 * time.Minute},
+		"its end is long over":        {one: rows(unpaid), captured: rows(), waiting: rows(), after: 21 * time.Minute, state: providers.Expired},
+		"over, and paid all the same": {one: rows(unpaid), captured: rows(), waiting: rows(unpaid), after: 21 * time.Minute, state: providers.Paid},
+		"over, a list fails":          {one: rows(unpaid), captured: rows(), waiting: useless, after: 21 * time.Minute, fails: true},
+		"an end without an hour":      {one: rows(strings.Replace(unpaid, "201706130915", "20170613", 1)), after: 48 * time.Hour},
+		"paid by transfer":            {one: rows(strings.Replace(unpaid, "1C100", "1A400", 1)), state: providers.Paid},
+		"not known":                   {one: rows(), kind: providers.NotFound, fails: true},
+		"a list that may be cut off":  {one: rows(row), captured: rows(many...), fails: true},
+		"no minute to list":           {one: rows(strings.Replace(row, "TSDate", "Day", 1)), fails: true},
+		"Status F":                    {one: useless, fails: true},
+		"another shop's":              {one: strings.Replace(rows(row), shop, "NA0002_001", 1), kind: providers.Untrusted, fails: true},
 	} {
 		h := harness(t)
 		h.Pointer, h.Now = "", now().Add(c.after)
 		h.Order.CreatedAt = now()
-		s, err := providertest.Ask(h, byList(c.paid, c.one))
+		s, err := providertest.Ask(h, lists(c.one, c.captured, c.waiting))
 		if (err != nil) != c.fails || s.State != c.state || c.fails && providers.KindOf(err) != c.kind {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
 	}
-	back := strings.Replace(row, `"RefundFlag":"N","RefundStatus":"","RefundAmount":0`, `"RefundFlag":"Y","RefundStatus":"S","RefundAmount":1500`, 1)
+}
+
+// What was paid back is told as far as it can be read, and never guessed: neither that it was, nor that it was not.
+func TestRefundsOfRows(t *testing.T) {
+	const none = `"RefundFlag":"N","RefundStatus":"","RefundAmount":0`
+	for fields, want := range map[string]struct {
+		units    int64
+		state    providers.RefundState
+		complete bool
+	}{
+		none:                                 {0, 0, true},
+		`"RefundFlag":"N","RefundStatus":""`: {0, 0, true},
+		`"RefundFlag":"Y","RefundStatus":"S","RefundAmount":1500`:      {15, providers.RefundDone, true},
+		`"RefundFlag":"Y","RefundAmount":1500`:                         {15, providers.RefundDone, true},
+		`"RefundFlag":"Y","RefundStatus":"處理中","RefundAmount":1500`:    {15, providers.RefundPending, true},
+		`"RefundFlag":"Y","RefundStatus":"S"`:                          {0, 0, false},
+		`"RefundFlag":"Y","RefundStatus":"S","RefundAmount":"4000.00"`: {0, 0, false},
+		`"RefundFlag":"Y","RefundStatus":"S","RefundAmount":40`:        {0, 0, false}, // 40 cents
+		`"RefundFlag":"N","RefundStatus":"S","RefundAmount":0`:         {0, 0, false},
+		`"RefundFlag":"N","RefundStatus":"","RefundAmount":1500`:       {0, 0, false},
+		`"RefundStatus":"","RefundAmount":0`:                           {0, 0, false},
+	} {
+		h := harness(t)
+		h.Pointer = ""
+		one := rows(strings.Replace(row, none, fields, 1))
+		s, err := providertest.Ask(h, lists(one, one, ""))
+		if err != nil || s.State != providers.Paid || s.RefundsComplete != want.complete || len(s.Refunds) != min(1, int(want.units)) ||
+			len(s.Refunds) > 0 && (s.Refunds[0].Amount.Units() != want.units || s.Refunds[0].State != want.state) {
+			t.Errorf("%s: %+v, %v", fields, s, err)
+		}
+	}
+	// Before the capture nothing says that a cancellation was not carried out; afterwards the row says that it was.
 	h := harness(t)
 	h.Pointer = ""
-	if s, err := providertest.Ask(h, byList(rows(back), "")); err != nil || !s.RefundsComplete || len(s.Refunds) != 1 || s.Refunds[0].Amount.Units() != 15 {
+	waiting := strings.Replace(row, `"PayDate":"201706130914"`, `"PayDate":""`, 1)
+	if s, err := providertest.Ask(h, lists(rows(waiting), rows(), rows(waiting))); err != nil || s.RefundsComplete || len(s.Refunds) > 0 {
 		t.Errorf("%+v, %v", s, err)
+	}
+	cancelled := strings.Replace(waiting, none, `"RefundFlag":"Y","RefundStatus":"S","RefundAmount":4000`, 1)
+	if s, err := providertest.Ask(h, lists(rows(cancelled), rows(), rows())); err != nil || !s.RefundsComplete || len(s.Refunds) != 1 || s.Refunds[0].State != providers.RefundDone {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// A refund goes by the capture. What a no of the bank's means nobody documents: the list decides.
+func TestRefundGoesByTheCapture(t *testing.T) {
+	for name, c := range map[string]struct {
+		waiting []string
+		part    bool
+		answer  string
+		kind    providers.Kind
+		done    bool
+		command string
+	}{
+		"captured":           {answer: maintained("R", "S"), done: true, command: "R"},
+		"captured, in part":  {part: true, answer: maintained("R", "S"), done: true, command: "R"},
+		"waiting":            {waiting: []string{row}, answer: maintained("C", "S"), done: true, command: "C"},
+		"waiting, in part":   {waiting: []string{row}, part: true, kind: providers.Unavailable},
+		"refused":            {answer: maintained("R", "F"), command: "R"},
+		"of another order":   {answer: strings.Replace(maintained("R", "S"), number, "1", 1), command: "R"},
+		"of another command": {answer: maintained("P", "S"), command: "R"},
+		"of another shop":    {answer: strings.Replace(maintained("R", "S"), shop, "NA0002_001", 1), command: "R"},
+	} {
+		h := harness(t)
+		first := before(c.waiting...)
+		command := ""
+		ctx, p, stop, err := providertest.Start(h, func(w http.ResponseWriter, r *http.Request, body []byte) {
+			if first.Is(providertest.Request{Path: r.URL.Path, Body: body}) {
+				first.Reply(w, r, body)
+				return
+			}
+			var m struct{ Command string }
+			if message, err := asked(body); err == nil {
+				_ = json.Unmarshal([]byte(message), &m)
+			}
+			command = m.Command
+			says(enclosed(c.answer))(w, r, body)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		amount := h.Order.Total
+		if c.part {
+			amount = h.Order.Lines[0].Subtotal
+		}
+		r, ok := p.(providers.Refunder)
+		if !ok {
+			t.Fatalf("%T", p)
+		}
+		result, err := r.Refund(ctx, providers.RefundRequest{Attempt: providers.AttemptRef{AttemptNo: number, PayeeMemberID: shop, Amount: h.Order.Total}, Amount: amount})
+		stop()
+		if (err == nil) != c.done || result.State != providers.RefundPending || command != c.command || err != nil && providers.KindOf(err) != c.kind {
+			t.Errorf("%s: %+v, %v, command %q", name, result, err, command)
+		}
 	}
 }
 
@@ -176,7 +287,8 @@ func TestOpenRefuses(t *testing.T) {
 		"published key": {strings.Replace(good, "0000000000000001", keyA1, 1), "a1: this is a published test key"},
 		"no key":        {strings.Replace(good, ", b2: '3333333333333333'", "", 1), "exactly one of b2 and b2_file"},
 		"short key":     {strings.Replace(good, "3333333333333333", "33", 1), "16 hex digits"},
-		"no key id":     {strings.Replace(good, "key_id: k", "key_id: ''", 1), "key_id"},
+		"no key id":     {strings.Replace(good, "key_id: k, ", "", 1), "exactly one of key_id and key_id_file"},
+		"test host":     {strings.Replace(good, "api.sinopac", "apisbx.sinopac", 1), "apisbx.sinopac.com is not the provider's host"},
 		"http":          {strings.Replace(good, "https", "http", 1), "url: must be an absolute https URL"},
 	} {
 		if _, err := open(target, providers.Production, c.text); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "1111111111111111") {
@@ -219,7 +331,7 @@ func FuzzAnswers(f *testing.F) {
 			nonce.Reply(w, r, body)
 			return
 		}
-		answering(map[string]string{"OrderPayQuery": token, "OrderQuery": list})(w, r, body)
+		answering(map[string]string{"OrderPayQuery": token, "OrderQuery": list, "OrderUnCapturedQuery": list})(w, r, body)
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -169,6 +169,8 @@ func (b *bank) serve(e envelope, in *reader) answer {
 		return b.payQuery(e.ShopNo, in)
 	case "OrderQuery":
 		return b.orderQuery(e.ShopNo, in)
+	case "OrderUnCapturedQuery":
+		return b.unCapturedQuery(e.ShopNo, in)
 	case "OrderMaintain":
 		return b.maintain(e.ShopNo, in)
 	}

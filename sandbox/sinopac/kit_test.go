@@ -340,7 +340,12 @@ func (c *city) result(token string) (message, bool) {
 // rows asks OrderQuery.
 func (c *city) rows(in message) []message {
 	c.t.Helper()
-	m := c.ask("OrderQuery", message{"ShopNo": "NA0001_001"}.with(in))
+	return c.rowsOf("OrderQuery", in)
+}
+
+func (c *city) rowsOf(service string, in message) []message {
+	c.t.Helper()
+	m := c.ask(service, message{"ShopNo": "NA0001_001"}.with(in))
 	m.is(c.t, message{"Status": "S"})
 	list, ok := m["OrderList"].([]any)
 	if !ok {

@@ -19,9 +19,11 @@ func (b *bank) create(shop string, in *reader) answer {
 	if in.has("ATMParam") {
 		in.object("ATMParam").end() // nothing can stand there for a card
 	}
-	minutes := cardMinutes(in.object("CardParam"))
-	title, _ := in.text("PrdtName", 1, 60), in.text("Memo", 0, 30)
-	extra := map[string]string{"return": in.address("ReturnURL"), "backend": in.address("BackendURL"), "ts_no": b.tsNo()}
+	billing, minutes := cardTerms(in.object("CardParam"))
+	title := in.text("PrdtName", 1, 60)
+	extra := map[string]string{
+		"return": in.address("ReturnURL"), "backend": in.address("BackendURL"), "ts_no": b.tsNo(), "billing": billing, "memo": in.text("Memo", 0, 30),
+	}
 	for _, name := range []string{"Param1", "Param2", "Param3"} {
 		extra[name] = in.text(name, 0, 255)
 	}
@@ -49,8 +51,8 @@ func (b *bank) create(shop string, in *reader) answer {
 	}}
 }
 
-// cardMinutes reads CardParam: how long the card page is good for.
-func cardMinutes(card *reader) time.Duration {
+// cardTerms reads CardParam: AutoBilling, and how long the card page is good for.
+func cardTerms(card *reader) (billing string, page time.Duration) {
 	billing, minutes := card.choice("AutoBilling", "Y", "N"), int64(10)
 	if card.has("ExpMinutes") {
 		minutes = card.whole("ExpMinutes", 30)
@@ -67,7 +69,7 @@ func cardMinutes(card *reader) time.Duration {
 	card.text("Staging", 0, 0)
 	card.text("CCToken", 0, 0)
 	card.end()
-	return time.Duration(minutes) * time.Minute
+	return billing, time.Duration(minutes) * time.Minute
 }
 
 // tsNo is the bank's number of an order, given before anybody pays.
@@ -89,7 +91,16 @@ func (b *bank) find(shop, number string) (desk.Payment, bool) {
 	return b.desk.Find(elsewhere(number, shop))
 }
 
-// maintain serves OrderMaintain: R pays back, C takes back whole on the day of payment.
+// capturedAt is when a payment was captured, as of some moment; the zero time: not yet.
+func capturedAt(p desk.Payment, moment time.Time) time.Time {
+	at := p.PaidAt.Add(captures)
+	if p.State != desk.Paid || p.Extra["billing"] != "Y" || at.After(moment) {
+		return time.Time{}
+	}
+	return at
+}
+
+// maintain serves OrderMaintain: C takes back whole before the capture, R pays back after it.
 func (b *bank) maintain(shop string, in *reader) answer {
 	number, command := in.orderNo(), in.choice("Command", "C", "R")
 	in.text("Remark", 0, 255)
@@ -107,23 +118,33 @@ func (b *bank) maintain(shop string, in *reader) answer {
 	if dollars == 0 {
 		dollars = p.Amount - p.Refunded()
 	}
-	var err error
+	body := map[string]any{
+		"OrderNo": number, "ShopNo": shop, "TSNo": p.Extra["ts_no"], "Command": command, "Amount": dollars * 100,
+		"Date": stamp(b.desk.Now()), "Status": "S", "Description": succeeded,
+	}
+	if err := b.change(p, command, dollars); err != nil {
+		body["Status"], body["Description"] = "F", "S0030 – 無法處理: "+err.Error()
+	}
+	return answer{body: body}
+}
+
+// change carries out a command that can be read.
+func (b *bank) change(p desk.Payment, command string, dollars int64) error {
+	captured := !capturedAt(p, b.desk.Now()).IsZero()
 	switch {
+	case command == "R" && !captured:
+		return errors.New("only what is captured is paid back")
 	case command == "R":
-		_, err = b.desk.Refund(p.Number, dollars)
+		_, err := b.desk.Refund(p.Number, dollars)
+		return err
+	case captured:
+		return errors.New("an authorisation is cancelled before the capture only")
 	case dollars != p.Amount:
-		err = errors.New("an authorisation is cancelled whole")
-	case stamp(p.PaidAt)[:8] != stamp(b.desk.Now())[:8]:
-		err = errors.New("an authorisation is cancelled on the day of payment only")
-	default:
-		if _, err = b.desk.Void(p.Number); err == nil {
-			b.end(p.ID)
-		}
+		return errors.New("an authorisation is cancelled whole")
 	}
-	if err != nil {
-		return refuse(shop, "S0030 – 無法處理: "+err.Error())
+	_, err := b.desk.Void(p.Number)
+	if err == nil {
+		b.end(p.ID)
 	}
-	return answer{body: map[string]any{
-		"ShopNo": shop, "OrderNo": number, "TSNo": p.Extra["ts_no"], "Command": command, "Amount": dollars * 100, "Status": "S", "Description": succeeded,
-	}}
+	return err
 }

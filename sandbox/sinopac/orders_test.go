@@ -33,7 +33,7 @@ func TestAPaidLife(t *testing.T) {
 		m, genuine := c.result(token)
 		m.is(t, message{"ShopNo": "NA0001_001", "PayToken": token, "Date": "201706130906", "Status": "S", "Description": "S0000 – 處理成功"})
 		m.nested(t, "TSResultContent").is(t, message{
-			"TSNo": created["TSNo"], "OrderNo": "P1", "ShopNo": "NA0001_001", "PayType": "C", "Amount": 50000, "Status": "S", "PayDate": "201706130906",
+			"TSNo": created["TSNo"], "OrderNo": "P1", "ShopNo": "NA0001_001", "PayType": "C", "Amount": "50000", "Status": "S", "PayDate": "201706130906",
 			"Param1": "<&甲>", "Param2": "", "RightCCNo": "4321", "CCToken": "",
 		})
 		if !genuine {
@@ -42,12 +42,14 @@ func TestAPaidLife(t *testing.T) {
 	}
 	c.clock.add(5 * time.Minute)
 	c.row().is(t, message{
-		"OrderNo": "P1", "TSNo": created["TSNo"], "Amount": 50000, "PayStatus": "1C400", "PayDate": "201706130906", "ExpireDate": "201706130914", "TSDate": "201706130904",
-		"RefundFlag": "N", "RefundStatus": "", "RefundAmount": 0,
+		"OrderNo": "P1", "TSNo": created["TSNo"], "Amount": 50000, "PayType": "C", "PrdtName": "停車費", "Memo": "", "PayStatus": "1C300",
+		"TSDate": "201706130904", "ApprovedDate": "201706130906", "PayDate": "", "ExpireDate": "201706130914", "RefundFlag": "N", "RefundStatus": "", "RefundAmount": 0,
 	})
 	// A second decision changes nothing.
 	c.pay(page, "")
-	c.row().is(t, message{"PayStatus": "1C400"})
+	c.row().is(t, message{"PayStatus": "1C300"})
+	c.clock.add(10 * time.Minute)
+	c.row().is(t, message{"PayStatus": "1C400", "ApprovedDate": "201706130906", "PayDate": "201706130916", "RefundFlag": "N"})
 	if all := c.double.Desk.Books(); len(all) != 1 || all[0].Charges != 1 || all[0].State != desk.Paid || all[0].Settled != 1 {
 		t.Errorf("books %+v", all)
 	}
@@ -75,7 +77,7 @@ func TestDeclinedCancelledExpired(t *testing.T) {
 	} {
 		m, genuine := c.result(token)
 		m.is(t, message{"Status": "S"})
-		m.nested(t, "TSResultContent").is(t, message{"Status": "F", "Description": description, "Amount": 50000, "PayDate": "", "LeftCCNo": ""})
+		m.nested(t, "TSResultContent").is(t, message{"Status": "F", "Description": description, "PayDate": "", "LeftCCNo": ""})
 		if !genuine {
 			t.Error("the Sign is wrong")
 		}
@@ -102,7 +104,7 @@ func TestOrderNumbersAreUniquePerShop(t *testing.T) {
 	}
 	_, fields := c.pay(second, "method=credit_card")
 	m, _ := c.call("OrderPayQuery", "NA0001_002", `{"ShopNo":"NA0001_002","PayToken":"`+fields.Get("PayToken")+`"}`)
-	m.nested(t, "TSResultContent").is(t, message{"OrderNo": "P1", "ShopNo": "NA0001_002", "Amount": 700, "Status": "S"})
+	m.nested(t, "TSResultContent").is(t, message{"OrderNo": "P1", "ShopNo": "NA0001_002", "Amount": "700", "Status": "S"})
 	// One shop's token is nothing to another.
 	m, _ = c.result(fields.Get("PayToken"))
 	m.is(t, message{"Status": "F", "TSResultContent": nil})
@@ -112,7 +114,11 @@ func TestOrderNumbersAreUniquePerShop(t *testing.T) {
 	if len(list) != 1 {
 		t.Fatalf("%v", list)
 	}
-	list[0].is(t, message{"OrderNo": "P1", "Amount": 700, "PayStatus": "1C400"})
+	list[0].is(t, message{"OrderNo": "P1", "Amount": 700, "PayStatus": "1C300"})
+	if waiting := c.rowsOf("OrderUnCapturedQuery", message{"OrderNo": "P1"}); len(waiting) != 0 {
+		t.Errorf("another shop's: %v", waiting)
+	}
+	c.clock.add(5 * time.Minute)
 	c.ask("OrderMaintain", message{"ShopNo": "NA0001_002", "OrderNo": "P1", "Command": "R"}).is(t, message{"Status": "S", "Amount": 700})
 	c.ask("OrderMaintain", message{"ShopNo": "NA0001_001", "OrderNo": "P1", "Command": "R"}).is(t, message{"Status": "F"})
 	c.ask("OrderMaintain", message{"ShopNo": "NA0001_001", "OrderNo": "P1%NA0001_002", "Command": "R"}).is(t, message{"Status": "F"})
@@ -170,17 +176,25 @@ func TestRefund(t *testing.T) {
 	page := c.create(c.order("P1"))
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"}) // not paid yet
 	c.pay(page, "method=credit_card")
+	c.clock.add(10*time.Minute - time.Second)
+	c.maintain(message{"Command": "R"}).is(t, message{ // not captured yet
+		"OrderNo": "P1", "ShopNo": "NA0001_001", "Command": "R", "Amount": 50000, "Date": "201706130913", "Status": "F", "Description": "S0030 – 無法處理: only what is captured is paid back",
+	})
+	c.clock.add(time.Second)
 	for _, changes := range []message{
 		{}, {"Command": "X"}, {"Command": "P"}, {"Command": "r"}, {"Command": "R", "Amount": 0}, {"Command": "R", "Amount": 150}, {"Command": "R", "Amount": "100"}, {"Command": "R", "Amount": 50100},
 		{"Command": "R", "OrderNo": "P2"}, {"Command": "R", "OrderNo": nil}, {"Command": "R", "More": 1}, {"Command": "R", "remark": "x"}, {"Command": "R", "Remark": 1},
-		{"Command": "C", "Amount": 100},
+		{"Command": "C"}, {"Command": "C", "Amount": 50000},
 	} {
 		if m := c.maintain(changes); m["Status"] != "F" || m["Description"] == "" {
 			t.Errorf("%v: %v", changes, m)
 		}
 	}
-	c.maintain(message{"Command": "R", "Amount": 10000, "Remark": "重複繳費"}).is(t, message{"Status": "S", "OrderNo": "P1", "Amount": 10000, "Description": "S0000 – 處理成功"})
-	c.maintain(message{"Command": "C"}).is(t, message{"Status": "F"}) // not whole any more
+	m := c.maintain(message{"Command": "R", "Amount": 10000, "Remark": "重複繳費"})
+	m.is(t, message{"OrderNo": "P1", "ShopNo": "NA0001_001", "Command": "R", "Amount": 10000, "Date": "201706130914", "Status": "S", "Description": "S0000 – 處理成功"})
+	if m["TSNo"] == "" || len(m) != 8 {
+		t.Errorf("%v", m)
+	}
 	c.clock.add(5 * time.Minute)
 	c.row().is(t, message{"PayStatus": "1C400", "RefundFlag": "Y", "RefundStatus": "S", "RefundAmount": 10000})
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "S", "Amount": 40000})
@@ -193,18 +207,40 @@ func TestRefund(t *testing.T) {
 	}
 }
 
-func TestCancelIsForTheDayOfPayment(t *testing.T) {
+func TestCancelIsForWhatIsNotCaptured(t *testing.T) {
 	c := paid(t, desk.Faults{})
-	c.clock.add(14*time.Hour + 55*time.Minute) // 23:59 in Taipei
-	c.maintain(message{"Command": "C", "Amount": 50000}).is(t, message{"Status": "S", "Amount": 50000})
-	c.row().is(t, message{"PayStatus": "1C400", "RefundFlag": "N"}) // OrderQuery does not know it yet
+	c.clock.add(10*time.Minute - time.Second)
+	c.maintain(message{"Command": "C", "Amount": 10000}).is(t, message{"Status": "F", "Description": "S0030 – 無法處理: an authorisation is cancelled whole"})
+	c.maintain(message{"Command": "C", "Amount": 50000}).is(t, message{"Command": "C", "Amount": 50000, "Date": "201706130913", "Status": "S"})
 	c.maintain(message{"Command": "C"}).is(t, message{"Status": "F"})
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"})
+	c.row().is(t, message{"PayStatus": "1C300", "RefundFlag": "N"}) // OrderQuery does not know it yet
+	c.waiting(message{}, "P1")
 	c.clock.add(5 * time.Minute)
-	c.row().is(t, message{"PayStatus": "1C900", "RefundFlag": "Y", "RefundAmount": 50000, "PayDate": "201706130904"})
+	cancelled := message{"PayStatus": "1C900", "RefundFlag": "Y", "RefundStatus": "S", "RefundAmount": 50000, "ApprovedDate": "201706130904", "PayDate": ""}
+	c.row().is(t, cancelled)
+	c.waiting(message{}, "")
+	c.clock.add(time.Hour) // it is never captured
+	c.row().is(t, cancelled)
+	c.listed(message{"PayFlag": "N", "OrderDateTimeS": "201706130904", "OrderDateTimeE": "201706130904"}, "P1")
+	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"})
 
 	late := paid(t, desk.Faults{})
-	late.clock.add(14*time.Hour + 56*time.Minute) // midnight
-	late.maintain(message{"Command": "C"}).is(t, message{"Status": "F"})
+	late.clock.add(10 * time.Minute)
+	late.maintain(message{"Command": "C"}).is(t, message{"Status": "F", "Description": "S0030 – 無法處理: an authorisation is cancelled before the capture only"})
 	late.maintain(message{"Command": "R"}).is(t, message{"Status": "S"})
+
+	unpaid := newCity(t)
+	unpaid.create(unpaid.order("P1"))
+	unpaid.maintain(message{"Command": "C"}).is(t, message{"Status": "F"})
+}
+
+func TestNobodyCapturesWithoutAutoBilling(t *testing.T) {
+	c := newCity(t)
+	c.pay(c.create(c.order("P1").with(message{"CardParam": message{"AutoBilling": "N"}})), "method=credit_card")
+	c.clock.add(24 * time.Hour)
+	c.row().is(t, message{"PayStatus": "1C300", "PayDate": ""})
+	c.waiting(message{}, "P1")
+	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"})
+	c.maintain(message{"Command": "C"}).is(t, message{"Status": "S"})
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,7 +51,8 @@ func (b *bank) back(p desk.Payment) desk.Form {
 	return desk.Form{URL: p.Extra["return"], Fields: []desk.Field{{Name: "ShopNo", Value: p.SaidPayee()}, {Name: "PayToken", Value: b.token(p, 0)}}}
 }
 
-// notice is the same pointer for the merchant's server.
+// notice is the same pointer for the merchant's server. It goes out as soon as the payer has decided, which is before the
+// capture: a guess, as an article has the bank call after it.
 func (b *bank) notice(p desk.Payment) (*http.Request, error) {
 	body, err := json.Marshal(map[string]string{"ShopNo": p.SaidPayee(), "PayToken": b.token(p, p.Deliveries)})
 	if err != nil {
@@ -86,7 +88,7 @@ func (b *bank) payQuery(shop string, in *reader) answer {
 		return answer{body: head}
 	}
 	result := map[string]any{
-		"APType": "PayOut", "TSNo": p.Extra["ts_no"], "OrderNo": orderNo(p), "ShopNo": p.SaidPayee(), "PayType": "C", "Amount": p.Said() * 100,
+		"APType": "PayOut", "TSNo": p.Extra["ts_no"], "OrderNo": orderNo(p), "ShopNo": p.SaidPayee(), "PayType": "C", "Amount": resultAmount(p),
 		"Status": verdict, "Description": said(p, verdict), "PayDate": "", "Param1": p.Extra["Param1"], "Param2": p.Extra["Param2"], "Param3": p.Extra["Param3"],
 		"LeftCCNo": "", "RightCCNo": "", "CCExpDate": "", "CCToken": "",
 	}
@@ -95,6 +97,15 @@ func (b *bank) payQuery(shop string, in *reader) answer {
 	}
 	head["TSResultContent"] = result
 	return answer{head, p.Faults.ForgedSignature}
+}
+
+// resultAmount is a text when the last digit of the order number is odd, and a number otherwise.
+func resultAmount(p desk.Payment) any {
+	number, cents := orderNo(p), p.Said()*100
+	if i := strings.LastIndexAny(number, "0123456789"); i >= 0 && number[i]%2 == 1 {
+		return strconv.FormatInt(cents, 10)
+	}
+	return cents
 }
 
 // orderNo is the merchant's number: see elsewhere.
@@ -117,34 +128,43 @@ func said(p desk.Payment, verdict string) string {
 
 // orderQuery serves OrderQuery: one order, or those of some time.
 func (b *bank) orderQuery(shop string, in *reader) answer {
-	list := []map[string]any{}
-	payee := shop
-	if in.has("OrderNo") {
-		number := in.orderNo()
-		if wrong := in.end(); wrong != "" {
-			return malformed(shop, wrong)
+	wanted := func(known) bool { return true }
+	if !in.has("OrderNo") {
+		wanted = filter(in)
+	}
+	return b.list(shop, in, wanted, known.row)
+}
+
+// unCapturedQuery serves OrderUnCapturedQuery: what is authorised and waits for its capture, of one order or of all.
+func (b *bank) unCapturedQuery(shop string, in *reader) answer {
+	return b.list(shop, in, func(k known) bool { return k.State == desk.Paid && k.captured.IsZero() }, known.order)
+}
+
+// list answers with the rows of what is wanted, of one order when the message names one.
+func (b *bank) list(shop string, in *reader, wanted func(known) bool, row func(known) map[string]any) answer {
+	one, number := in.has("OrderNo"), ""
+	if one {
+		number = in.orderNo()
+	}
+	if wrong := in.end(); wrong != "" {
+		return malformed(shop, wrong)
+	}
+	rows, payee := []map[string]any{}, shop
+	for _, p := range b.desk.Books() {
+		k, ok := b.past(p)
+		if !ok || p.Payee != shop || (one && orderNo(p) != number) || !wanted(k) || len(rows) == maxRows {
+			continue
 		}
-		if p, ok := b.find(shop, number); ok {
-			if p, ok = b.past(p); ok {
-				list, payee = append(list, row(p)), p.SaidPayee()
-			}
-		}
-	} else {
-		wanted, wrong := filter(in)
-		if wrong != "" {
-			return malformed(shop, wrong)
-		}
-		for _, p := range b.desk.Books() {
-			if p, ok := b.past(p); ok && p.Payee == shop && wanted(p) && len(list) < maxRows {
-				list = append(list, row(p))
-			}
+		rows = append(rows, row(k))
+		if one {
+			payee = k.SaidPayee()
 		}
 	}
-	return answer{body: map[string]any{"ShopNo": payee, "Date": stamp(b.desk.Now()), "Status": "S", "Description": succeeded, "OrderList": list}}
+	return answer{body: map[string]any{"ShopNo": payee, "Date": stamp(b.desk.Now()), "Status": "S", "Description": succeeded, "OrderList": rows}}
 }
 
 // filter reads which orders are asked for.
-func filter(in *reader) (wanted func(desk.Payment) bool, wrong string) {
+func filter(in *reader) (wanted func(known) bool) {
 	in.choice("PayType", "C")
 	flag, kind := in.choice("PayFlag", "Y", "N", "O"), "OrderDateTime"
 	if in.has("PayDateTimeS") {
@@ -154,60 +174,71 @@ func filter(in *reader) (wanted func(desk.Payment) bool, wrong string) {
 	if from > until {
 		in.fail("%sS is after %sE", kind, kind)
 	}
-	return func(p desk.Payment) bool {
-		at := p.OpenedAt
+	return func(k known) bool {
+		at := stamp(k.OpenedAt)
 		if kind == "PayDateTime" {
-			at = p.PaidAt
+			at = stamp(k.captured)
 		}
-		_, its := standing(p)
-		return its == flag && !at.IsZero() && from <= stamp(at) && stamp(at) <= until
-	}, in.end()
+		captured := !k.captured.IsZero()
+		// O stands in the notes only. Y and N of the toolkit leave nothing to it.
+		return ((flag == "Y" && captured) || (flag == "N" && !captured)) && from <= at && at <= until
+	}
 }
 
-// past is a payment as OrderQuery knows it: as it was five minutes ago; not ok: it was not there.
-func (b *bank) past(p desk.Payment) (then desk.Payment, ok bool) {
+// known is a payment as the queries know it: as it was five minutes ago.
+type known struct {
+	desk.Payment
+	captured time.Time // zero: not
+}
+
+// past looks a payment up among what the queries know; not ok: it was not there.
+func (b *bank) past(p desk.Payment) (then known, ok bool) {
 	b.mu.Lock()
 	ended := b.ended[p.ID]
 	b.mu.Unlock()
-	known := b.desk.Now().Add(-behind)
-	if p.State == desk.Voided && ended.After(known) {
+	moment := b.desk.Now().Add(-behind)
+	if p.State == desk.Voided && ended.After(moment) {
 		p.State = desk.Paid
 	}
 	if p.State == desk.Expired {
 		ended = p.Expires
 	}
-	if p.PaidAt.After(known) || (p.State != desk.Paid && ended.After(known)) {
+	if p.PaidAt.After(moment) || (p.State != desk.Paid && ended.After(moment)) {
 		p.State, p.PaidAt, p.Faults = desk.Open, time.Time{}, desk.Faults{}
 	}
-	p.Refunds = slices.DeleteFunc(p.Refunds, func(r desk.Refund) bool { return r.At.After(known) })
-	return p, !p.OpenedAt.After(known)
+	p.Refunds = slices.DeleteFunc(p.Refunds, func(r desk.Refund) bool { return r.At.After(moment) })
+	return known{p, capturedAt(p, moment)}, !p.OpenedAt.After(moment)
 }
 
-// standing is how the bank writes a payment's state. Only a virtual account's codes are published; these are like them.
-func standing(p desk.Payment) (payStatus, payFlag string) {
-	switch p.State {
-	case desk.Paid:
-		return "1C400", "Y"
-	case desk.Open, desk.Authorised:
-		return "1C100", "N"
-	case desk.Failed, desk.Cancelled, desk.Expired, desk.Voided:
+// payStatus is guessed: only a virtual account's codes are published, and these are like them.
+func (k known) payStatus() string {
+	switch {
+	case !k.captured.IsZero():
+		return "1C400"
+	case k.State == desk.Paid:
+		return "1C300"
+	case k.State == desk.Open:
+		return "1C100"
 	}
-	return "1C900", "O"
+	return "1C900"
 }
 
-func row(p desk.Payment) map[string]any {
-	status, _ := standing(p)
-	r := map[string]any{
-		"OrderNo": orderNo(p), "TSNo": p.Extra["ts_no"], "Amount": p.Said() * 100, "PayStatus": status, "PayDate": "", "ExpireDate": stamp(p.Expires),
-		"RefundFlag": "N", "RefundStatus": "", "RefundAmount": p.Refunded() * 100, "TSDate": stamp(p.OpenedAt),
+// order is a row of OrderUnCapturedQuery, all of which OrderQuery has too.
+func (k known) order() map[string]any {
+	return map[string]any{
+		"OrderNo": orderNo(k.Payment), "TSNo": k.Extra["ts_no"], "TSDate": stamp(k.OpenedAt), "ApprovedDate": stamp(k.PaidAt), "ExpireDate": stamp(k.Expires),
+		"Amount": k.Said() * 100, "PayType": "C", "PrdtName": k.Title, "Memo": k.Extra["memo"], "PayStatus": k.payStatus(),
 	}
-	if p.State == desk.Paid || p.State == desk.Voided {
-		r["PayDate"] = stamp(p.PaidAt)
+}
+
+// row is one of OrderQuery. The toolkit knows of no RefundStatus and RefundAmount; the notes do.
+func (k known) row() map[string]any {
+	r := k.order()
+	r["PayDate"], r["RefundFlag"], r["RefundStatus"], r["RefundAmount"] = stamp(k.captured), "N", "", k.Refunded()*100
+	if k.State == desk.Voided {
+		r["RefundAmount"] = k.Said() * 100
 	}
-	if p.State == desk.Voided {
-		r["RefundAmount"] = p.Said() * 100
-	}
-	if p.State == desk.Voided || p.Refunded() > 0 {
+	if k.State == desk.Voided || k.Refunded() > 0 {
 		r["RefundFlag"], r["RefundStatus"] = "Y", "S"
 	}
 	return r

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,26 +50,47 @@ func TestOrderQueryIsFiveMinutesBehind(t *testing.T) {
 		}
 	}
 	statuses("1C100 1C100 1C100 1C100", message{"Y": "", "N": "P1 P2 P3 P4", "O": ""})
-	c.row().is(t, message{"PayDate": ""})
+	c.row().is(t, message{"ApprovedDate": "", "PayDate": ""})
+	c.waiting(message{}, "")
 	c.rows(message{"OrderNo": "P3"})[0].is(t, message{"Amount": 50000}) // the lie is part of the decision
 	c.clock.add(4 * time.Minute)
-	statuses("1C400 1C900 1C900 1C100", message{"Y": "P1", "N": "P4", "O": "P2 P3"})
+	statuses("1C300 1C900 1C900 1C100", message{"Y": "", "N": "P1 P2 P3 P4", "O": ""})
+	c.row().is(t, message{"ApprovedDate": "201706130908", "PayDate": ""})
+	c.waiting(message{}, "P1")
 	c.rows(message{"OrderNo": "P3"})[0].is(t, message{"Amount": 50100})
 	c.pay(pages["P2"], "") // visited again, it does not end anew
 	c.clock.add(time.Minute)
 	if _, body, err := c.send(http.MethodGet, pages["P4"]+"/result", "", "", nil); err != nil || !strings.Contains(body, `data-status="expired"`) {
 		t.Errorf("%s %v", body, err)
 	}
-	statuses("1C400 1C900 1C900 1C100", message{"N": "P4"})
+	statuses("1C300 1C900 1C900 1C100", message{"N": "P1 P2 P3 P4"})
 	c.clock.add(5 * time.Minute)
-	statuses("1C400 1C900 1C900 1C900", message{"Y": "P1", "N": "", "O": "P2 P3 P4"})
+	statuses("1C300 1C900 1C900 1C900", message{"Y": "", "N": "P1 P2 P3 P4"})
+	c.clock.add(4*time.Minute - time.Second) // five minutes after the capture, less a second
+	statuses("1C300 1C900 1C900 1C900", message{"Y": "", "N": "P1 P2 P3 P4"})
+	c.waiting(message{}, "P1")
+	c.clock.add(time.Second)
+	statuses("1C400 1C900 1C900 1C900", message{"Y": "P1", "N": "P2 P3 P4", "O": ""})
+	c.row().is(t, message{"ApprovedDate": "201706130908", "PayDate": "201706130918"})
+	c.waiting(message{}, "")
+}
+
+// waiting asks OrderUnCapturedQuery and compares the numbers.
+func (c *city) waiting(in message, want string) {
+	c.t.Helper()
+	c.numbers(c.rowsOf("OrderUnCapturedQuery", in), in, want)
 }
 
 // listed asks for a list of card orders and compares their numbers.
 func (c *city) listed(in message, want any) {
 	c.t.Helper()
+	c.numbers(c.rows(message{"PayType": "C"}.with(in)), in, want)
+}
+
+func (c *city) numbers(rows []message, in message, want any) {
+	c.t.Helper()
 	var numbers []string
-	for _, r := range c.rows(message{"PayType": "C"}.with(in)) {
+	for _, r := range rows {
 		numbers = append(numbers, fmt.Sprint(r["OrderNo"]))
 	}
 	if got := strings.Join(numbers, " "); got != want {
@@ -87,9 +109,12 @@ func TestOrderQueryLists(t *testing.T) {
 	}
 	c.create(c.order("P4").with(message{"ShopNo": "NA0001_002"}))
 	c.clock.add(5 * time.Minute)
+	c.listed(message{"PayFlag": "Y", "PayDateTimeS": "201706130000", "PayDateTimeE": "201706132359"}, "") // nothing is captured yet
+	c.clock.add(10 * time.Minute)
 	for _, r := range []struct{ kind, flag, from, until, want string }{
 		{"Order", "Y", "201706130904", "201706130905", "P1 P2"}, {"Order", "Y", "201706130905", "201706130905", "P2"}, {"Order", "Y", "201706130906", "201706130906", ""},
-		{"Order", "N", "201706130000", "201706132359", "P3"}, {"Pay", "Y", "201706130905", "201706130905", "P1"}, {"Pay", "N", "201706130000", "201706132359", ""},
+		{"Order", "N", "201706130000", "201706132359", "P3"}, {"Order", "O", "201706130000", "201706132359", ""},
+		{"Pay", "Y", "201706130915", "201706130915", "P1"}, {"Pay", "Y", "201706130905", "201706130914", ""}, {"Pay", "N", "201706130000", "201706132359", ""},
 	} {
 		c.listed(message{"PayFlag": r.flag, r.kind + "DateTimeS": r.from, r.kind + "DateTimeE": r.until}, r.want)
 	}
@@ -103,6 +128,52 @@ func TestOrderQueryLists(t *testing.T) {
 			t.Errorf("%v: %v", changes, m)
 		}
 	}
+}
+
+func TestOrderUnCapturedQuery(t *testing.T) {
+	c := newCity(t)
+	created := c.ask("OrderCreate", c.order("P1").with(message{"Memo": "八月"}))
+	page, _ := created.nested(t, "CardParam")["CardPayURL"].(string)
+	c.create(c.order("P2"))
+	c.pay(c.create(c.order("P3")), "")
+	c.clock.add(time.Minute)
+	c.pay(page, "method=credit_card")
+	c.pay(c.create(c.order("P4")), "method=credit_card")
+	c.pay(c.create(c.order("P1").with(message{"ShopNo": "NA0001_002", "Amount": 700})), "method=credit_card")
+	c.clock.add(5*time.Minute - time.Second)
+	c.waiting(message{}, "")
+	c.clock.add(time.Second)
+	c.waiting(message{}, "P1 P4")
+	c.waiting(message{"OrderNo": "P4"}, "P4")
+	c.waiting(message{"OrderNo": "P2"}, "")
+	c.waiting(message{"OrderNo": "P9"}, "")
+	row := c.rowsOf("OrderUnCapturedQuery", message{"OrderNo": "P1"})[0]
+	row.is(t, message{
+		"OrderNo": "P1", "TSNo": created["TSNo"], "TSDate": "201706130904", "ApprovedDate": "201706130905", "ExpireDate": "201706130914", "Amount": 50000,
+		"PayType": "C", "PrdtName": "停車費", "Memo": "八月", "PayStatus": "1C300",
+	})
+	if len(row) != 10 {
+		t.Errorf("%v", row)
+	}
+	for _, changes := range []message{{"OrderNo": ""}, {"OrderNo": 1}, {"OrderNo": "a%b"}, {"orderno": "P1"}, {"PayType": "C"}, {"PayFlag": "N"}} {
+		c.ask("OrderUnCapturedQuery", message{"ShopNo": "NA0001_001"}.with(changes)).is(t, message{"Status": "F", "OrderList": nil})
+	}
+	c.clock.add(10 * time.Minute)
+	c.waiting(message{}, "")
+}
+
+func TestTheAmountOfAResultIsTextOrNumber(t *testing.T) {
+	c := newCity(t)
+	for number, want := range map[string]any{"P1": "50000", "P2": 50000, "P10": 50000, "19X": "50000", "98-X": 50000, "X": 50000} {
+		_, fields := c.pay(c.create(c.order(number)), "method=credit_card")
+		m, _ := c.result(fields.Get("PayToken"))
+		m.nested(t, "TSResultContent").is(t, message{"OrderNo": number, "Amount": want})
+	}
+	// The shop's number, which the desk may put behind the order's, is no part of it.
+	c.create(c.order("P4").with(message{"ShopNo": "NA0001_002"}))
+	_, fields := c.pay(c.create(c.order("P4")), "")
+	m, _ := c.result(fields.Get("PayToken"))
+	m.nested(t, "TSResultContent").is(t, message{"OrderNo": "P4", "Amount": 50000})
 }
 
 func TestOrderQueryHas300Rows(t *testing.T) {
@@ -173,7 +244,7 @@ func TestFaultsOfNotices(t *testing.T) {
 	if lost.drain(time.Hour); len(lost.got()) != 0 {
 		t.Error("not lost")
 	}
-	lost.clock.add(5 * time.Minute)
+	lost.clock.add(15 * time.Minute)
 	lost.row().is(t, message{"PayStatus": "1C400"})
 
 	late := paid(t, desk.Faults{Late: desk.Duration(30 * time.Second)})
@@ -200,7 +271,7 @@ func TestLiesAreAlike(t *testing.T) {
 	for name, test := range map[string]struct {
 		faults  desk.Faults
 		shop    string
-		amount  int
+		amount  int64
 		genuine bool
 	}{
 		"wrong_amount":     {desk.Faults{WrongAmount: true}, "NA0001_001", 50100, true},
@@ -219,15 +290,18 @@ func TestLiesAreAlike(t *testing.T) {
 		}
 		for _, token := range []string{fields.Get("PayToken"), c.got()[0].PayToken} {
 			m, genuine := c.result(token)
-			m.nested(t, "TSResultContent").is(t, message{"ShopNo": test.shop, "Amount": test.amount, "Status": "S"})
+			m.nested(t, "TSResultContent").is(t, message{"ShopNo": test.shop, "Amount": strconv.FormatInt(test.amount, 10), "Status": "S"})
 			if genuine != test.genuine {
 				t.Errorf("%s: genuine is %v", name, genuine)
 			}
 		}
 		c.clock.add(5 * time.Minute)
-		m := c.ask("OrderQuery", message{"ShopNo": "NA0001_001", "OrderNo": "P1"})
-		m.is(t, message{"ShopNo": test.shop})
-		c.row().is(t, message{"Amount": test.amount})
+		for _, service := range []string{"OrderQuery", "OrderUnCapturedQuery"} {
+			m := c.ask(service, message{"ShopNo": "NA0001_001", "OrderNo": "P1"})
+			m.is(t, message{"ShopNo": test.shop})
+			c.rowsOf(service, message{"OrderNo": "P1"})[0].is(t, message{"Amount": test.amount})
+		}
+		c.clock.add(5 * time.Minute)
 		c.maintain(message{"Command": "R"}).is(t, message{"Status": "S", "Amount": 50000})
 	}
 }
@@ -247,6 +321,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 	if body, err := c.decide(page, "method=credit_card"); err == nil {
 		t.Errorf("the payer was answered: %s", body)
 	}
+	c.clock.add(10 * time.Minute)
 	if _, body, err := c.post("/Order", encode(t, c.wrapped("OrderMaintain", "NA0001_001", `{"ShopNo":"NA0001_001","OrderNo":"P1","Command":"R"}`))); err == nil {
 		t.Errorf("the refund was answered: %s", body)
 	}

@@ -20,7 +20,13 @@ import (
 // minute is how the bank writes times.
 const minute = "200601021504"
 
-func stamp(t time.Time) string { return t.In(desk.Taipei()).Format(minute) }
+// stamp writes a time; empty for the zero time, of what has not happened.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(desk.Taipei()).Format(minute)
+}
 
 // member is one of a JSON object, with its value as it was written.
 type member struct {

@@ -1,10 +1,19 @@
-// Package sinopac is a double of Bank SinoPac's 豐收款 (funBIZ, QPay): written from the project's notes on it, which were
-// checked against the bank's own C# toolkit (Version 1.0.0 of the envelope, with X-KeyID).
+// Package sinopac is a double of Bank SinoPac's 豐收款 (funBIZ, QPay): written from the project's notes on it and from the
+// bank's own C# toolkit (Version 1.0.0 of the envelope, with X-KeyID).
 //
 // Its quirks are there: amounts are hundredths of a dollar, every message is encrypted and bound to a nonce that is good for
 // one call and one shop, the signature covers only what is not nested, notices are unsigned pointers to a result that must be
-// fetched, and OrderQuery is five minutes behind. Virtual accounts, instalments and capturing are not offered: a card that is
-// paid is paid. It is not run by the bank; no money moves.
+// fetched, and OrderQuery and OrderUnCapturedQuery are five minutes behind. The Amount of that result is a text in the toolkit,
+// which may not be so on the wire: here it is one for order numbers whose last digit is odd, and otherwise a number.
+//
+// A card is authorised when the payer pays (Paid in the desk's books), and captured ten minutes later by the clock. OrderQuery
+// files it under PayFlag Y only then, and OrderUnCapturedQuery tells of it until then. What is not captured is cancelled whole
+// with C, what is captured is paid back with R.
+//
+// Guesses: those ten minutes, every PayStatus of a card, that BackendURL is told at the authorisation, and that PayFlag O,
+// RefundStatus and RefundAmount, which only the notes name, are as they are here. Virtual accounts, instalments and the command
+// P are not offered, so that nothing captures an order with AutoBilling N, nor does its authorisation lapse. It is not run by
+// the bank; no money moves.
 package sinopac
 
 import (
@@ -29,7 +38,8 @@ const (
 	base      = "/funBIZ/QPay.WebAPI/api"
 	nonceLife = 60 * time.Second
 	maxNonces = 10_000
-	behind    = 5 * time.Minute // OrderQuery's data
+	behind    = 5 * time.Minute  // the data of OrderQuery and OrderUnCapturedQuery
+	captures  = 10 * time.Minute // from an authorisation to its capture
 	succeeded = "S0000 – 處理成功"
 )
 

@@ -46,6 +46,10 @@ func PurposeRefund(r *Refund) Purpose { return Purpose(fmt.Sprintf("refund %d", 
 // that anybody could send who guesses attempt numbers.
 const HintSpacing = time.Minute
 
+// LastAsk is how long before the end of an order a payer who came back is asked about in any case: who has agreed in time is
+// confirmed in time.
+const LastAsk = 15 * time.Second
+
 // Evidence is one thing that was said of an attempt, with the bytes it was said in.
 type Evidence struct {
 	Source     Source

@@ -339,3 +339,23 @@ func TestCallResults(t *testing.T) {
 		}
 	}
 }
+
+// A probe asks about a payment for the account's sake. The payer who comes back just after it is not put off because of that.
+func TestProbesDoNotDelayPayers(t *testing.T) {
+	w := newWorld(t)
+	o := w.placed("form")
+	w.clock.Advance(2 * time.Minute)
+	before := len(w.form.queries)
+	if _, err := w.ProbeStep(t.Context(), "form-a"); err != nil || len(w.form.queries) != before+1 {
+		t.Fatalf("%d probes, %v", len(w.form.queries)-before, err)
+	}
+	raw := w.raw("?")
+	raw.Token = o.Current().Token
+	if _, err := w.Notice(t.Context(), "form-a", providers.Notice{}, raw); err != nil {
+		t.Fatal(err)
+	}
+	w.work(w.QueryStep)
+	if got := len(w.form.queries) - before; got != 2 {
+		t.Errorf("%d questions, want the probe and one for the payer", got)
+	}
+}

@@ -78,5 +78,8 @@ func (r *Router) ProbeStep(ctx context.Context, name string) (time.Time, error) 
 		return r.d.Now().Add(probeAgain), nil
 	}
 	next := r.d.Now().Add(every)
+	if o.State == orders.OrderOpen { // its payer may come back any moment, and is not to wait because of this
+		return next, nil
+	}
 	return next, r.d.Store.TakeTurn(ctx, name, attempt, r.d.Now(), 0) // it counts as asked about
 }

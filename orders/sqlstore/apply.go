@@ -84,11 +84,15 @@ func (u unit) wantQuery(a *orders.Applied, e *orders.Evidence) error {
 	if hint && e.Guessable {
 		return u.hinted(e)
 	}
-	spacing := time.Duration(0)
+	var spacing time.Duration
+	var latest time.Time
 	if hint || a.Repeat {
 		spacing = orders.HintSpacing
+		if e.ReceivedAt.Before(a.Order.ExpiresAt) {
+			latest = a.Order.ExpiresAt.Add(-orders.LastAsk)
+		}
 	}
-	return u.due(e.AttemptNo, e.ReceivedAt, spacing)
+	return u.due(e.AttemptNo, e.ReceivedAt, latest, spacing)
 }
 
 const (

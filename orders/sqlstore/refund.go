@@ -72,7 +72,7 @@ func (s *Store) ClaimRefund(ctx context.Context, account string, now time.Time) 
 		if err := u.exec1(sqlSendRefund, w.Refund.Attempt, orders.OpRefund, w.Refund.Ordinal, now.UnixMilli()); err != nil {
 			return w, err
 		}
-		if err := u.due(w.Refund.Attempt, now.Add(refundAnswer), 0); err != nil {
+		if err := u.due(w.Refund.Attempt, now.Add(refundAnswer), time.Time{}, 0); err != nil {
 			return w, err
 		}
 		if w.Order, err = u.order(no); err != nil {
@@ -147,5 +147,5 @@ func (u unit) askAbout(c *orders.Call, at time.Time) error {
 	if err != nil || n > 0 {
 		return err
 	}
-	return u.due(c.Attempt, at, 0)
+	return u.due(c.Attempt, at, time.Time{}, 0)
 }

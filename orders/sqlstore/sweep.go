@@ -191,8 +191,9 @@ const (
 )
 
 // due makes an attempt's query due at a moment, but not within spacing of the last one, and not before the provider
-// wants to be asked. Without spacing it is news: asking starts anew.
-func (u unit) due(attempt orders.AttemptNo, at time.Time, spacing time.Duration) error {
+// wants to be asked. Without spacing it is news: asking starts anew. A query that is wanted before latest is not put off beyond
+// it, and one wanted after it not at all.
+func (u unit) due(attempt orders.AttemptNo, at, latest time.Time, spacing time.Duration) error {
 	var next, wanted, last, hold time.Time
 	var claimed bool
 	if _, err := u.one(sqlLockQuery, []any{attempt}, moment{&next}, &claimed, moment{&wanted}, moment{&last}, moment{&hold}); err != nil {
@@ -201,6 +202,12 @@ func (u unit) due(attempt orders.AttemptNo, at time.Time, spacing time.Duration)
 	due := at
 	if !last.IsZero() && due.Before(last.Add(spacing)) {
 		due = last.Add(spacing)
+	}
+	if !latest.IsZero() && due.After(latest) {
+		due = latest
+		if at.After(latest) {
+			due = at
+		}
 	}
 	if due.Before(hold) {
 		due = hold
@@ -235,7 +242,7 @@ func (u unit) hinted(e *orders.Evidence) error {
 	if found, err := u.one(sqlHintTurn, args, moment{&turn}); err != nil || !found {
 		return err
 	}
-	return u.due(e.AttemptNo, turn, orders.HintSpacing)
+	return u.due(e.AttemptNo, turn, time.Time{}, orders.HintSpacing)
 }
 
 // earlier is the earlier of two moments, of which the zero time is none.
@@ -257,7 +264,7 @@ func (s *Store) AskNow(ctx context.Context, attempt orders.AttemptNo, now time.T
 		if err := u.exec1(sqlAskNow, attempt, now.UnixMilli()); err != nil {
 			return attempt, err
 		}
-		return attempt, u.due(attempt, now, 0)
+		return attempt, u.due(attempt, now, time.Time{}, 0)
 	})
 	return err
 }

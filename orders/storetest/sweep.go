@@ -305,6 +305,20 @@ var querying = map[string]func(*world){
 		w.idle(inTime.Add(3*time.Minute - time.Millisecond))
 		w.ask(inTime.Add(3 * time.Minute))
 	},
+	"a payer who comes back in the last moments is asked about in time": func(w *world) {
+		o := w.place(w.placement(bill1))
+		end := o.ExpiresAt
+		w.hint(&o, end.Add(-40*time.Second))
+		w.ok(w.stores[0].FinishQuery(w.ctx, w.ask(end.Add(-40*time.Second)), end.Add(-40*time.Second), tooLate))
+		w.hint(&o, end.Add(-30*time.Second)) // not for a minute, but before the end
+		w.idle(end.Add(-orders.LastAsk - time.Millisecond))
+		w.ok(w.stores[0].FinishQuery(w.ctx, w.ask(end.Add(-orders.LastAsk)), end.Add(-orders.LastAsk), tooLate))
+		w.hint(&o, end.Add(-5*time.Second))
+		w.ok(w.stores[0].FinishQuery(w.ctx, w.ask(end.Add(-5*time.Second)), end.Add(-5*time.Second), tooLate))
+		w.hint(&o, end.Add(time.Second)) // afterwards there is nothing to confirm
+		w.idle(end.Add(55*time.Second - time.Millisecond))
+		w.ask(end.Add(55 * time.Second))
+	},
 	"not before the provider wants to be asked": func(w *world) {
 		o := w.place(w.placement(bill1))
 		w.hint(&o, inTime)

@@ -49,9 +49,10 @@ check: vet lint test ## everything that has to hold before a change lands
 bench: ## measure; asserts nothing
 	go test -run '^$$' -bench . -benchmem -p 1 ./...
 
-prove: ## the long proofs: every fuzz target for PROVE (60s), faults by the thousand, property tests with 100,000 cases
+prove: ## the long proofs: every fuzz target for PROVE (60s), a million changed callbacks per scheme, faults by the thousand, property tests with 100,000 cases
 	@set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	  echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(PROVE) $$p; done; done
+	MUTATIONS=1000000 go test -v -run TestMutatedCallbacks -timeout 2h ./providers/...
 	HANG=60s go test -v -run TestOneOfSixHangs -timeout 30m ./cmd/internal/app
 	CALLS=2000 go test -v -run TestBlackHoledRedis -timeout 30m ./cmd/internal/app
 	DROPPED=1000 go test -v -run 'WithoutAnswers|AllCallbacksLost' -timeout 30m -p 1 ./router ./cmd/internal/app

@@ -42,7 +42,7 @@ func signedOrder(r providers.Redirect, _ *providertest.Request) ([]byte, error) 
 }
 
 // conformanceVectors are the document's order and notices.
-func conformanceVectors(t *testing.T) map[string]func(providers.Provider) error {
+func conformanceVectors(t testing.TB) map[string]func(providers.Provider) error {
 	checks := map[string]func(providers.Provider) error{"order-two-bills": func(p providers.Provider) error {
 		created, err := p.Create(t.Context(), orderRequest(t))
 		if want := vectorOf(t, "order-two-bills").Expected; err == nil && !maps.Equal(created.Redirect.Fields, want) {
@@ -66,7 +66,10 @@ func conformanceVectors(t *testing.T) map[string]func(providers.Provider) error 
 	return checks
 }
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { providertest.Run(t, harness(t)) }
+
+func harness(t testing.TB) providertest.Harness {
+	t.Helper()
 	paid := vectorOf(t, "notice-paid").Inputs["body"]
 	paidAnswer := vectorOf(t, "query-answer-paid").Inputs["body"]
 	thief := ed25519.NewKeyFromSeed([]byte("another key that is 32 bytes xxx"))
@@ -80,7 +83,7 @@ func TestConformance(t *testing.T) {
 	ack := func(status int, body string) providers.Ack {
 		return providers.Ack{Status: status, ContentType: "application/json", Body: []byte(body)}
 	}
-	providertest.Run(t, providertest.Harness{
+	return providertest.Harness{
 		New: func(target providertest.Target) (providers.Provider, error) {
 			return bravobank.New(bravobank.Config{
 				Environment: providers.Demo, OrderURL: "http://127.0.0.1:8090/order", Signer: signer(t, "pay-taipei-test-1", gatewaySeed),
@@ -141,5 +144,5 @@ func TestConformance(t *testing.T) {
 			Codes:     map[providers.Op]map[string]providers.Kind{providers.OpQuery: documentedCodes(), providers.OpRefund: documentedCodes()},
 			Signature: []string{"Bravo-Kid", "Bravo-Timestamp", "Bravo-Signature"},
 		},
-	})
+	}
 }

@@ -138,7 +138,7 @@ func read(op providers.Op, resp *httpx.Response, ref providers.AttemptRef) (code
 	case number == ref.AttemptNo && txn.Peek("RC") == code:
 		return code, txn, nil
 	case number == "" && refused && kind != providers.NotFound:
-		return code, txn, nil
+		return code, txn, nil //nolint:nilerr // a refusal of the call itself needs no transaction
 	case err != nil:
 		return unreadable(fmt.Errorf("txnData: %w", err))
 	}

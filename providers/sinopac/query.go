@@ -95,7 +95,7 @@ func (a *Adapter) pointed(ctx context.Context, ref providers.AttemptRef) (s prov
 	result, err := wire.Object(members["TSResultContent"])
 	f := wire.Scalars(result)
 	if err != nil || f.Optional("OrderNo") != ref.AttemptNo {
-		return s, nil
+		return s, nil //nolint:nilerr // a token that says nothing of this attempt is of no use, whatever it says
 	}
 	amount := dollars(f, "Amount")
 	s = providers.Snapshot{Amount: &amount, MerchantRef: f.Need("ShopNo", shopForm), Raw: raw}
@@ -109,7 +109,7 @@ func (a *Adapter) pointed(ctx context.Context, ref providers.AttemptRef) (s prov
 		s.Unmapped = cmp.Or(status, "(empty)")
 	}
 	if f.Err() != nil {
-		return providers.Snapshot{}, nil // the lists say it in another way
+		return providers.Snapshot{}, nil //nolint:nilerr // the lists say it in another way
 	}
 	return s, nil
 }

@@ -394,15 +394,16 @@ func TestProviders(t *testing.T) {
 	k := newKit(t)
 	d := providers.Descriptor{
 		Name: "bravobank", NameZH: "熊讚銀行", NameEN: "Bravo Bank", Currency: money.TWD, Min: twd(t, "1"),
-		Methods: []providers.Method{{Code: "credit_card", NameZH: "信用卡", NameEN: "Credit card"}},
+		Outcomes: providers.Outcomes{Failed: providers.Text{ZH: "失敗", EN: "Declined"}},
+		Methods:  []providers.Method{{Code: "credit_card", NameZH: "信用卡", NameEN: "Credit card"}},
 	}
 	k.listings = []providers.Listing{
 		{Descriptor: d, Available: true},
 		{Descriptor: providers.Descriptor{Name: "x", NameZH: "甲", NameEN: "X", Currency: money.TWD, Max: twd(t, "20")}, Why: "above_limit", Until: start, Fee: twd(t, "3")},
 	}
-	want := `{"providers":[{"provider":"bravobank","name":{"zh-Hant":"熊讚銀行","en":"Bravo Bank"},"methods":[{"code":"credit_card","name":{"zh-Hant":"信用卡","en":"Credit card"}}],` +
+	want := `{"providers":[{"provider":"bravobank","name":{"zh-Hant":"熊讚銀行","en":"Bravo Bank"},"methods":[{"code":"credit_card","name":{"zh-Hant":"信用卡","en":"Credit card"}}],"outcomes":{"failed":{"zh-Hant":"失敗","en":"Declined"}},` +
 		`"limits":{"min":{"value":"1","currency":"TWD"},"max":null},"fee":{"value":"0","currency":"TWD"},"available":true,"why":null,"until":null},` +
-		`{"provider":"x","name":{"zh-Hant":"甲","en":"X"},"methods":[],"limits":{"min":null,"max":{"value":"20","currency":"TWD"}},"fee":{"value":"3","currency":"TWD"},` +
+		`{"provider":"x","name":{"zh-Hant":"甲","en":"X"},"methods":[],"outcomes":{},"limits":{"min":null,"max":{"value":"20","currency":"TWD"}},"fee":{"value":"3","currency":"TWD"},` +
 		`"available":false,"why":"above_limit","until":"2017-06-13T09:00:00+08:00"}]}` + "\n"
 	if w := k.get("/v1/providers?amount=40&merchant=pma"); w.Body.String() != want || k.dirAsk != "pma TWD 40" {
 		t.Errorf("%q %s\nwant %s", k.dirAsk, w.Body, want)

@@ -14,6 +14,7 @@ type listingDocument struct {
 	Provider  string                `json:"provider"`
 	Name      nameDocument          `json:"name"`
 	Methods   []methodDocument      `json:"methods"`
+	Outcomes  outcomesDocument      `json:"outcomes"`
 	Limits    limitsDocument        `json:"limits"`
 	Fee       orders.AmountDocument `json:"fee"`
 	Available bool                  `json:"available"`
@@ -29,6 +30,14 @@ type nameDocument struct {
 type methodDocument struct {
 	Code string       `json:"code"`
 	Name nameDocument `json:"name"`
+}
+
+// outcomesDocument are what a payer is told of each end of a payment.
+type outcomesDocument struct {
+	Paid      *nameDocument `json:"paid,omitempty"`
+	Failed    *nameDocument `json:"failed,omitempty"`
+	Cancelled *nameDocument `json:"cancelled,omitempty"`
+	Expired   *nameDocument `json:"expired,omitempty"`
 }
 
 type limitsDocument struct {
@@ -64,7 +73,8 @@ func listing(l providers.Listing) listingDocument {
 	d := l.Descriptor
 	doc := listingDocument{
 		Provider: d.Name, Name: nameDocument{d.NameZH, d.NameEN}, Methods: []methodDocument{},
-		Limits: limitsDocument{someAmount(d.Min), someAmount(d.Max)}, Fee: amountDocument(l.Fee),
+		Outcomes: outcomesDocument{told(d.Outcomes.Paid), told(d.Outcomes.Failed), told(d.Outcomes.Cancelled), told(d.Outcomes.Expired)},
+		Limits:   limitsDocument{someAmount(d.Min), someAmount(d.Max)}, Fee: amountDocument(l.Fee),
 		Available: l.Available, Why: some(l.Why),
 	}
 	if l.Fee.Currency() == "" {
@@ -77,6 +87,13 @@ func listing(l providers.Listing) listingDocument {
 		doc.Methods = append(doc.Methods, methodDocument{m.Code, nameDocument{m.NameZH, m.NameEN}})
 	}
 	return doc
+}
+
+func told(t providers.Text) *nameDocument {
+	if t == (providers.Text{}) {
+		return nil
+	}
+	return &nameDocument{t.ZH, t.EN}
 }
 
 // someAmount is null for the zero value, which is no limit. Nothing in a currency is an amount.

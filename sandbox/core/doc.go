@@ -44,5 +44,5 @@
 // with after, once it is done; {} ends it. Neither is protected: listen on loopback only.
 //
 // The directory (GET /v1/providers) is read as {"providers":[{"provider","name":{"zh-Hant","en"},
-// "methods":[{"code","name"}],"fee":{"value","currency"},"available","why","until"}]}.
+// "methods":[{"code","name"}],"outcomes":{"failed":name},"fee":{"value","currency"},"available","why","until"}]}.
 package core

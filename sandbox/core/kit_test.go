@@ -184,7 +184,7 @@ type feedRow struct {
 
 const oneProvider = `{"providers":[
  {"provider":"bravobank","name":{"zh-Hant":"熊讚銀行","en":"Bravo Bank"},"methods":[{"code":"deposit_account","name":{"zh-Hant":"活期帳戶","en":"Deposit account"}}],
-  "limits":{"min":null,"max":null},"fee":{"value":"0","currency":"TWD"},"available":true,"why":null,"until":null},
+  "outcomes":{"cancelled":{"zh-Hant":"您在熊讚銀行取消了付款，也沒有收取款項。","en":"You cancelled at Bravo Bank; nothing was charged."}},"limits":{"min":null,"max":null},"fee":{"value":"0","currency":"TWD"},"available":true,"why":null,"until":null},
  {"provider":"other","name":{"zh-Hant":"別家","en":"Other"},"methods":[],"limits":{"min":null,"max":null},"fee":{"value":"0","currency":"TWD"},
   "available":false,"why":"above_limit","until":"2017-06-13T10:00:00+08:00"}]}`
 

@@ -449,6 +449,9 @@ func TestResultTellsTheTruth(t *testing.T) {
 			if f := p.byID("free"); f != nil && f.words() != "09:10:00" {
 				t.Errorf("choose again from %q", f.words())
 			}
+			if said := strings.Contains(p.words(), "您在熊讚銀行取消了付款"); said != (tt.name == "attempt cancelled" || tt.name == "cancelled") {
+				t.Errorf("told what the provider says: %t: %s", said, p.words())
+			}
 			if said := strings.Contains(p.words(), "沒有收取款項"); said != (tt.status == "unpaid") {
 				t.Errorf("沒有收取款項: %v", said)
 			}

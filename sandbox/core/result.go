@@ -57,11 +57,12 @@ type resultView struct {
 	TradeNo  string
 	Provider bilingual
 	Method   method
-	Surplus  string // the sum that the bills did not need; empty: none
-	Late     bool   // the time to pay is over
-	Continue string // checkout_url
-	Again    string // to a new order for the same bills
-	Free     string // when the bills of an unpaid order are free for another; empty: now
+	Ended    bilingual // why the newest attempt brought nothing, in its provider's words; empty: not known
+	Surplus  string    // the sum that the bills did not need; empty: none
+	Late     bool      // the time to pay is over
+	Continue string    // checkout_url
+	Again    string    // to a new order for the same bills
+	Free     string    // when the bills of an unpaid order are free for another; empty: now
 	Refresh  bool
 	Still    string // this page without refreshing itself
 }
@@ -107,6 +108,9 @@ func (c *Core) detail(v *resultView, r *http.Request, o *order) {
 			v.Items = append(v.Items, l.Name)
 		}
 	}
+	if v.Status == "unpaid" {
+		v.Ended = c.ended(r, o)
+	}
 	v.Late = !c.now().Before(o.ExpiresAt)
 	payable := o.CheckoutURL != nil && webAddress(*o.CheckoutURL)
 	switch {
@@ -119,6 +123,23 @@ func (c *Core) detail(v *resultView, r *http.Request, o *order) {
 	case v.Status == "unpaid":
 		v.Again = "/checkout?" + url.Values{"bill": bills}.Encode()
 	}
+}
+
+// ended is what the provider of the newest attempt has payers told of its end. The page does without.
+func (c *Core) ended(r *http.Request, o *order) bilingual {
+	if len(o.Attempts) == 0 {
+		return bilingual{}
+	}
+	list, err := c.directory(r.Context(), "", "")
+	if err != nil {
+		c.log.WarnContext(r.Context(), "directory not readable", "err", err)
+	}
+	for _, p := range list {
+		if p.Provider == o.Provider {
+			return p.Outcomes[o.Attempts[len(o.Attempts)-1].Status]
+		}
+	}
+	return bilingual{}
 }
 
 // payment fills in how the order was paid. The directory only gives names, and its codes do without.

@@ -162,13 +162,15 @@ type problem struct {
 
 // listing is a provider of the directory.
 type listing struct {
-	Provider  string     `json:"provider"`
-	Name      bilingual  `json:"name"`
-	Methods   []method   `json:"methods"`
-	Fee       amount     `json:"fee"`
-	Available bool       `json:"available"`
-	Why       string     `json:"why"`
-	Until     *time.Time `json:"until"`
+	Provider string    `json:"provider"`
+	Name     bilingual `json:"name"`
+	Methods  []method  `json:"methods"`
+	// Outcomes are what payers are told, by the status of an attempt.
+	Outcomes  map[string]bilingual `json:"outcomes"`
+	Fee       amount               `json:"fee"`
+	Available bool                 `json:"available"`
+	Why       string               `json:"why"`
+	Until     *time.Time           `json:"until"`
 }
 
 type method struct {

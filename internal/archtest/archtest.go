@@ -147,7 +147,11 @@ func (c *checker) check(pkg string, files []source) {
 		}
 		c.uses(pkg, f)
 		if !fitsAny(mayName(), pkg) {
-			c.providerNames(f)
+			names := c.names
+			if fitsAny(mayNameBank(), pkg) {
+				names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == demoBank })
+			}
+			c.providerNames(f, names)
 		}
 	}
 }
@@ -298,7 +302,7 @@ func (c *checker) uses(pkg string, f source) {
 	})
 }
 
-func (c *checker) providerNames(f source) {
+func (c *checker) providerNames(f source, names []string) {
 	ast.Inspect(f.file, func(n ast.Node) bool {
 		var text string
 		switch x := n.(type) {
@@ -311,7 +315,7 @@ func (c *checker) providerNames(f source) {
 		default:
 			return true
 		}
-		for _, name := range c.names {
+		for _, name := range names {
 			if strings.Contains(strings.ToLower(text), name) {
 				c.report(c.at(n.Pos()), "no provider's name here (%s): ask its descriptor or its capabilities", name)
 			}

@@ -50,6 +50,7 @@ func legal() map[string]string {
 		"orders/orders_test.go":              "package orders\nimport (\n_ \"pay.taipei/gateway/orders/storetest\"\n_ \"pgregory.net/rapid\"\n\"time\"\n)\nvar _ = time.Now()\nvar _ = 1.5\n",
 		"providers/providers.go":             "// Package providers is the contract.\npackage providers\n",
 		"providers/bravobank/bravobank.go":   "// Package bravobank is a bank.\npackage bravobank\nimport _ \"pay.taipei/gateway/providers\"\nconst Name = \"bravobank\"\n",
+		"providers/thirdpay/thirdpay.go":     "// Package thirdpay is another one.\npackage thirdpay\n",
 		"router/router.go":                   "// Package router routes; it may speak of bravobank in comments.\npackage router\nimport _ \"pay.taipei/gateway/orders\"\n",
 		"sandbox/city/city.go":               "// Package city is a city.\npackage city\nimport _ \"pay.taipei/gateway/sandbox/city/internal/page\"\n",
 		"sandbox/city/internal/page/page.go": "// Package page is a page.\npackage page\n",
@@ -69,6 +70,7 @@ func TestPlantedBreachIsRefused(t *testing.T) {
 	}{
 		{"nothing planted", "orders/more.go", "package orders\n", ""},
 		{"rules import an adapter", "orders/more.go", "package orders\nimport _ \"pay.taipei/gateway/providers/bravobank\"\n", "orders must not import providers/bravobank"},
+		{"the demo names a provider", "cmd/demo/main.go", "// Demo is the city.\npackage main\nvar x = \"thirdpay\"\n", "no provider's name here (thirdpay)"},
 		{"an adapter imports the rules", "providers/bravobank/more.go", "package bravobank\nimport _ \"pay.taipei/gateway/orders\"\n", "must not import orders"},
 		{"an adapter imports another", "providers/otherpay/otherpay.go", "// Package otherpay is one.\npackage otherpay\nimport _ \"pay.taipei/gateway/providers/bravobank\"\n", "must not import providers/bravobank"},
 		{"production links the sandbox", "cmd/gateway/more.go", "package main\nimport _ \"pay.taipei/gateway/sandbox/city\"\n", "cmd/gateway must not import sandbox/city"},

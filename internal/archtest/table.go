@@ -114,9 +114,14 @@ func nearMoney() []string {
 	return []string{"money", "orders/...", "providers/...", "router/...", "signing", "api", "webhooks/...", "sandbox/..."}
 }
 
-// mayName lists the packages that may name a provider.
-func mayName() []string {
-	return []string{"providers/...", "configs", "sandbox/...", "cmd/demo", "cmd/adapter", "orders/storetest"}
+// mayName lists the packages that may name any provider: adapters, their other sides, and the two lists of them.
+func mayName() []string { return []string{"providers/...", "sandbox/..."} }
+
+// demoBank is the one provider that those of mayNameBank may name too: its other side is a bank of its own in the demo.
+const demoBank = "bravobank"
+
+func mayNameBank() []string {
+	return []string{"configs", "cmd/demo", "cmd/adapter", "orders/storetest", "internal/archtest"}
 }
 
 // clockOwners may read the real clock and draw weak randomness.

@@ -15,7 +15,7 @@ func (w *world) addition(no orders.OrderNo, now time.Time) orders.Addition {
 		a := w.attempt(o, o.Current().Ordinal+1)
 		a.CreatedAt, a.HandedAt, a.QueryAt = now, now, now.Add(5*time.Minute)
 		a.Redirect = &orders.Redirect{Method: "POST", URL: "https://second.example/pay", Fields: map[string]string{"sig": "2"}}
-		a.Wishes = orders.Wishes{Providers: []string{"linepay", "bravobank"}, Methods: []string{"credit_card"}}
+		a.Wishes = orders.Wishes{Providers: []string{"harborpay", "bravobank"}, Methods: []string{"credit_card"}}
 		a.Receipt = `{"ranked":["second"]}`
 		return a, nil
 	}}
@@ -58,7 +58,7 @@ var adding = map[string]func(*world){
 		if len(o.Attempts) != 2 || !first.Abandoned || first.State != orders.AttemptPending || second.Abandoned || second.State != orders.AttemptPending || !second.HandedAt.Equal(inTime) {
 			w.Errorf("attempts %+v", o.Attempts)
 		}
-		if !slices.Equal(second.Wishes.Providers, []string{"linepay", "bravobank"}) || !slices.Equal(second.Wishes.Methods, []string{"credit_card"}) || second.Receipt != `{"ranked":["second"]}` {
+		if !slices.Equal(second.Wishes.Providers, []string{"harborpay", "bravobank"}) || !slices.Equal(second.Wishes.Methods, []string{"credit_card"}) || second.Receipt != `{"ranked":["second"]}` {
 			w.Errorf("wishes %+v, receipt %q", second.Wishes, second.Receipt)
 		}
 		w.told(o.No, orders.EventCreated, orders.EventPending)

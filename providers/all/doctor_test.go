@@ -95,3 +95,21 @@ func TestDoctor(t *testing.T) {
 	}
 	t.Logf("%d of %d", right, len(c.Callbacks))
 }
+
+// Whatever is saved as a callback is read or refused, and the doctor says one thing about it.
+func FuzzDoctor(f *testing.F) {
+	c, suspects := readCorpus(f)
+	for _, broken := range c.Callbacks {
+		f.Add([]byte(broken.Request), broken.Account)
+	}
+	f.Fuzz(func(t *testing.T, request []byte, account string) {
+		raw, err := providers.ParseRequest(request, time.Unix(1_775_000_000, 0))
+		s, ok := suspects[account]
+		if err != nil || !ok {
+			return
+		}
+		if cause := providers.Diagnose(raw, s, nil); cause.Code == "" || cause.Why == "" {
+			t.Errorf("%q: %+v", request, cause)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package esun_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -204,6 +205,24 @@ func FuzzReturn(f *testing.F) {
 		raw.RawQuery = data
 		if n, err := a.DecodeCallback(raw); err == nil && n.Snapshot != nil && !strings.Contains(data, sum(paid+",", macKey)) {
 			t.Errorf("query %q: %+v", data, n)
+		}
+	})
+}
+
+func FuzzAnswers(f *testing.F) {
+	f.Add(`{"returnCode":"00","txnData":"` + txn + `","version":"2"}`)
+	f.Add(`{"returnCode":"GD","txnData":{"RC":"GD","ONO":"` + number + `","MID":"8089000016"}}`)
+	var body string
+	ctx, p, done, err := providertest.Start(harness(f), func(w http.ResponseWriter, r *http.Request, raw []byte) { answer(body)(w, r, raw) })
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(done)
+	f.Fuzz(func(t *testing.T, text string) {
+		body = text
+		s, err := p.Query(ctx, providers.AttemptRef{AttemptNo: number, PayeeMemberID: "8089000016"})
+		if err != nil && s.State != providers.Pending || s.State == providers.Paid && (s.Amount == nil || !strings.Contains(text, number)) {
+			t.Errorf("%q: %+v, %v", text, s, err)
 		}
 	})
 }

@@ -18,7 +18,7 @@ func table() []row {
 		{"orders/sqlstore", []string{"orders", "money", "internal/sqldb"}},
 		{"orders/storetest", []string{"orders", "money"}},
 		{"providers", []string{"money", "signing"}},
-		{"providers/all", []string{"providers", "providers/*", "providers/internal/account", "signing", "internal/httpx"}},
+		{"providers/all", []string{"providers", "providers/*", "providers/internal/*", "signing", "internal/httpx"}},
 		{"providers/providertest", []string{"providers", "signing", "money", "internal/httpx"}},
 		{"providers/internal/*", []string{"providers", "providers/internal/*", "signing", "money", "internal/httpx"}},
 		{"providers/*", []string{"providers", "providers/internal/*", "signing", "money", "internal/httpx"}},

@@ -3,11 +3,13 @@ package all
 
 import (
 	"fmt"
+	"slices"
 
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/bravobank"
 	"pay.taipei/gateway/providers/esun"
 	"pay.taipei/gateway/providers/internal/account"
+	"pay.taipei/gateway/providers/internal/cmv"
 	"pay.taipei/gateway/providers/linepay"
 	"pay.taipei/gateway/providers/newebpay"
 	"pay.taipei/gateway/providers/sinopac"
@@ -47,9 +49,10 @@ func Names() []string {
 	return names
 }
 
-// Schemes are the schemes of test vectors that are known: those of providers, and those that belong to no provider.
+// Schemes are the schemes of test vectors that are known: those of providers, of brands of a family that have no adapter yet,
+// and those that belong to no provider.
 func Schemes() []signing.Scheme {
-	schemes := signing.WebhookSchemes()
+	schemes := slices.Concat(signing.WebhookSchemes(), cmv.Schemes("ecpay"), cmv.Schemes("opay"), cmv.TextSchemes())
 	for _, a := range adapters() {
 		schemes = append(schemes, a.schemes()...)
 	}

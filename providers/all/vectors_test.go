@@ -9,9 +9,19 @@ import (
 	"pay.taipei/gateway/providers/all"
 )
 
+// vectorFiles are those of the adapters and of the families.
+func vectorFiles() ([]string, error) {
+	adapters, err := filepath.Glob("../*/testdata/vectors.json")
+	if err != nil {
+		return nil, err
+	}
+	families, err := filepath.Glob("../internal/*/testdata/vectors.json")
+	return append(adapters, families...), err
+}
+
 // TestVectors makes every vector in the providers' folders again, and wants one at least for every scheme of theirs.
 func TestVectors(t *testing.T) {
-	files, err := filepath.Glob("../*/testdata/vectors.json")
+	files, err := vectorFiles()
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -43,7 +53,7 @@ func TestVectors(t *testing.T) {
 
 // FuzzVectors: no vector, however hostile, stops the tool.
 func FuzzVectors(f *testing.F) {
-	files, err := filepath.Glob("../*/testdata/vectors.json")
+	files, err := vectorFiles()
 	if err != nil {
 		f.Fatal(err)
 	}

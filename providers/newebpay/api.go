@@ -48,7 +48,7 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 	if s.State == providers.Paid {
 		s.Method, s.ProviderTradeNo, s.PaidAt = methodOf(r.Optional("PaymentType")), r.Need("TradeNo", tradeForm), mpg.Moment(paidAt)
 	}
-	if trade == "3" && paidAt != "" && paidAt != unpaid { // an authorisation that was cancelled after it was paid
+	if trade == "3" && s.Unmapped == "" && paidAt != "" && paidAt != unpaid { // an authorisation that was cancelled after it was paid
 		s.Refunds, s.RefundsComplete = []providers.RefundFact{{Amount: amount, State: providers.RefundDone}}, true
 	} else if s.State == providers.Paid {
 		paidBack(r, trade, &s)

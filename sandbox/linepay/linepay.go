@@ -97,23 +97,7 @@ func (l *line) handler() http.Handler {
 	mux.HandleFunc("POST /v3/payments/{transactionId}/refund", l.call(true, l.refund))
 	mux.HandleFunc("POST /v3/payments/authorizations/{transactionId}/void", l.call(false, l.void))
 	mux.HandleFunc("GET /v3/payments", l.call(false, l.details))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l.lapse()
-		mux.ServeHTTP(w, r)
-	})
-}
-
-// lapse ends what was authorised and not confirmed in time: the desk's own end is only that of an undecided payment. It runs
-// before every request, so pages, books and answers agree.
-func (l *line) lapse() {
-	now := l.desk.Now()
-	for {
-		p, ok := l.desk.FindWhere(func(p *desk.Payment) bool { return p.State == desk.Authorised && !now.Before(p.Expires) })
-		if !ok {
-			return
-		}
-		_, _ = l.desk.Expire(p.Number) // fails only when another request was faster
-	}
+	return mux
 }
 
 // back leads to the merchant with the two parameters that LINE Pay appends. A declined payment goes the way of a cancelled one.

@@ -215,13 +215,16 @@ func (d *Desk) Open(p Payment) (Payment, error) {
 
 // Find is the payment of a merchant's number, as it stands now.
 func (d *Desk) Find(number string) (Payment, bool) {
-	return d.find(func(p *Payment) bool { return p.Number == number })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p, ok := d.byNumber[number]; ok {
+		return d.seen(p), true
+	}
+	return Payment{}, false
 }
 
 // FindWhere is the first payment that fits, as it stands now.
-func (d *Desk) FindWhere(fits func(*Payment) bool) (Payment, bool) { return d.find(fits) }
-
-func (d *Desk) find(fits func(*Payment) bool) (Payment, bool) {
+func (d *Desk) FindWhere(fits func(*Payment) bool) (Payment, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if i := slices.IndexFunc(d.opened, fits); i >= 0 {
@@ -241,11 +244,12 @@ func (d *Desk) Books() []Payment {
 	return all
 }
 
-// seen is a copy with the state of this moment.
+// seen is a copy with the state of this moment: what the payer did not decide in time, or the merchant did not confirm, has
+// expired.
 func (d *Desk) seen(p *Payment) Payment {
 	s := *p
 	s.Refunds = slices.Clone(p.Refunds)
-	if s.State == Open && !d.deps.Now().Before(s.Expires) {
+	if (s.State == Open || s.State == Authorised) && !d.deps.Now().Before(s.Expires) {
 		s.State = Expired
 	}
 	return s
@@ -297,10 +301,10 @@ func (d *Desk) methods(p *Payment) []string {
 // Capture moves the money of an authorised payment, once. One that is paid already is ErrExists.
 func (d *Desk) Capture(number string) (Payment, error) {
 	return d.change(number, func(p *Payment) error {
-		if p.State == Paid {
+		switch {
+		case p.State == Paid:
 			return ErrExists
-		}
-		if p.State != Authorised {
+		case d.seen(p).State != Authorised:
 			return ErrState
 		}
 		d.charge(p)
@@ -330,17 +334,6 @@ func (d *Desk) Void(number string) (Payment, error) {
 			return ErrState
 		}
 		p.State = Voided
-		return nil
-	})
-}
-
-// Expire ends a payment of which nobody moved the money.
-func (d *Desk) Expire(number string) (Payment, error) {
-	return d.change(number, func(p *Payment) error {
-		if p.State != Open && p.State != Authorised {
-			return ErrState
-		}
-		p.State = Expired
 		return nil
 	})
 }

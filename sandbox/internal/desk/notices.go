@@ -18,6 +18,7 @@ type notice struct {
 	due     time.Time
 	tries   int
 	busy    bool // a Step delivers it
+	sent    bool // something left
 }
 
 // announce queues the notice of a decision. The caller holds the lock.
@@ -79,14 +80,18 @@ func (d *Desk) deliver(ctx context.Context, n *notice) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, deliveryTimeout)
 	defer cancel()
 	d.mu.Lock()
-	n.payment.Deliveries++
 	said := d.seen(n.payment)
 	d.mu.Unlock()
 	said.State = n.state
+	said.Deliveries++
 	req, err := d.rules.Notice(said)
-	if err != nil || req == nil {
+	if err != nil || req == nil { // it says nothing of that
 		return true, err
 	}
+	d.mu.Lock()
+	n.payment.Deliveries++
+	d.mu.Unlock()
+	n.sent = true
 	log := d.deps.Log.With("number", said.Number, "state", string(n.state), "try", n.tries+1)
 	resp, err := d.client.Do(req.WithContext(ctx))
 	if err != nil {
@@ -109,7 +114,10 @@ func (d *Desk) settle(n *notice, done bool) {
 	now := d.deps.Now()
 	n.busy = false
 	if done {
-		n.payment.Settled++
+		if n.sent {
+			n.payment.Settled++
+		}
+		n.sent = false
 		n.tries, n.due = 0, now
 		if len(n.then) > 0 {
 			n.state, n.then = n.then[0], n.then[1:]

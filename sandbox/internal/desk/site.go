@@ -122,13 +122,16 @@ func (d *Desk) Refuse(w http.ResponseWriter, r *http.Request, code, why string) 
 
 // enter finds the visit's payment. When there is none it answers itself.
 func (v *visit) enter() bool {
-	id := v.r.PathValue("id")
-	p, ok := v.find(func(p *Payment) bool { return p.ID == id })
+	v.mu.Lock()
+	p, ok := v.payments[v.r.PathValue("id")]
+	if ok {
+		v.Payment = v.seen(p)
+	}
+	v.mu.Unlock()
 	if !ok {
 		v.explain(http.StatusNotFound, [2]string{"這個頁面已失效。這個替身重新啟動後，會忘記所有的付款。", "This page is not known any more. When this stand-in restarts, it forgets every payment."})
 		return false
 	}
-	v.Payment = p
 	return true
 }
 

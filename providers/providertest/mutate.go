@@ -28,11 +28,12 @@ func Mutated(h Harness, n int, seed uint64) error {
 	}
 	m := mutator{s: s, d: d, r: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // changes that can be made again
 	for _, make := range []func() providers.RawCallback{h.Callbacks.Paid, h.Callbacks.Unknown} {
-		notice, err := d.DecodeCallback(make())
+		raw := make()
+		notice, err := d.DecodeCallback(raw)
 		if err != nil {
 			return err
 		}
-		m.genuine = append(m.genuine, notice)
+		m.whole, m.genuine = append(m.whole, raw), append(m.genuine, notice)
 	}
 	for i := range n {
 		if i%ordersEach == 0 {
@@ -54,7 +55,8 @@ type mutator struct {
 	s       *subject
 	d       providers.CallbackDecoder
 	r       *rand.Rand
-	genuine []providers.Notice
+	whole   []providers.RawCallback // genuine ones
+	genuine []providers.Notice      // what they say
 	ours    []providers.RawCallback // made of what we signed
 }
 
@@ -98,21 +100,16 @@ func (m *mutator) text() string {
 
 // change takes a genuine callback, or one of ours, and changes it.
 func (m *mutator) change() error {
-	whole := []func() providers.RawCallback{m.s.h.Callbacks.Paid, m.s.h.Callbacks.Unknown}
-	raw := whole[m.r.IntN(2)]()
+	from := m.whole
 	own := len(m.ours) > 0 && m.r.IntN(4) == 0
-	if own {
-		raw = m.ours[m.r.IntN(len(m.ours))]
-		raw.Header, raw.Body = raw.Header.Clone(), bytes.Clone(raw.Body)
+	if own { // of nothing but what we signed
+		from = m.ours
 	}
-	before := raw
-	before.Header, before.Body = raw.Header.Clone(), bytes.Clone(raw.Body)
+	before := from[m.r.IntN(len(from))]
+	raw := before
+	raw.Header, raw.Body = before.Header.Clone(), bytes.Clone(before.Body)
 	for range 1 + m.r.IntN(3) {
-		other := whole[m.r.IntN(2)]()
-		if own { // of nothing but what we signed
-			other = m.ours[m.r.IntN(len(m.ours))]
-		}
-		m.one(&raw, other)
+		m.one(&raw, from[m.r.IntN(len(from))])
 	}
 	n, err := m.d.DecodeCallback(raw)
 	if err != nil || n.Snapshot == nil && n.Pointer == "" {
@@ -133,8 +130,7 @@ func (m *mutator) change() error {
 // unsigned says whether only what the signature does not cover differs: headers of others, and a path that is not signed. Two
 // genuine messages with their headers exchanged are a genuine one.
 func (m *mutator) unsigned(raw *providers.RawCallback) bool {
-	for _, make := range []func() providers.RawCallback{m.s.h.Callbacks.Paid, m.s.h.Callbacks.Unknown} {
-		whole := make()
+	for _, whole := range m.whole {
 		fits := bytes.Equal(raw.Body, whole.Body) && raw.RawQuery == whole.RawQuery && (raw.Path == whole.Path || !m.s.h.Callbacks.PathSigned)
 		for _, name := range m.s.h.Callbacks.Headers {
 			fits = fits && reflect.DeepEqual(raw.Header.Values(name), whole.Header.Values(name))

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"pay.taipei/gateway/orders"
 	"pay.taipei/gateway/sandbox/all"
@@ -173,4 +176,36 @@ func serveCity(t *testing.T, now func() time.Time) *city {
 		}
 	})
 	return c
+}
+
+// In a real browser that runs no scripts a payer gets to each double's page, pays there and comes back, by links and by forms;
+// its pages fit a phone and a desk.
+func TestDoublesInABrowser(t *testing.T) {
+	for _, d := range all.Doubles() {
+		t.Run(d.Name, func(t *testing.T) {
+			facts := city1(t)
+			b := newPlainTab(t)
+			b.do("city", chromedp.Navigate(facts["core"]+"/"), chromedp.WaitVisible(chromedp.CSS("#bill_no")))
+			b.fill("#bill_no", bill1)
+			b.click("#search-bill", "#pay")
+			b.do("tick", chromedp.Click(chromedp.CSS("#bill-"+bill1)), chromedp.Click(chromedp.CSS("#bill-"+bill2)))
+			b.click("#update", "#bill-"+bill1+"[checked]")
+			b.click("#pay", "#provider-"+d.Name)
+			b.do("choose", chromedp.Click(chromedp.CSS("#provider-"+d.Name)))
+			form := `form[action^="` + facts[d.Name] + `"] button` // of the checkout page, where there is one; a script would press it
+			b.click("#go", "#pay-credit_card, "+form)
+			if at, err := chromedp.Run(b.ctx, chromedp.Location()); err != nil {
+				t.Fatal(err)
+			} else if !strings.HasPrefix(at, facts[d.Name]) {
+				b.click(form, "#pay-credit_card")
+			}
+			b.shot(d.Name + "-order")
+			b.inEnglish("#lang", d.Name+"-order-en")
+			b.click("#pay-credit_card", "#return")
+			b.shot(d.Name + "-result")
+			b.click("#return", `#outcome[data-status="paid"]`)
+			b.do("panel", chromedp.Navigate(facts[d.Name]+"/faults/panel"), chromedp.WaitVisible(chromedp.CSS("#save")))
+			b.shot(d.Name + "-panel")
+		})
+	}
 }

@@ -60,6 +60,7 @@ var meaning = map[string]func(*orders.Evidence){
 	"Purpose":              func(e *orders.Evidence) { e.Purpose = orders.PurposeAfterDeadline },
 	"Account":              func(e *orders.Evidence) { e.Account = "bravobank-spare" },
 	"AttemptNo":            func(e *orders.Evidence) { e.AttemptNo = number(orderNo, 2) },
+	"Pointer":              func(e *orders.Evidence) { e.Pointer = "T1" },
 	"Fact":                 func(e *orders.Evidence) { e.Fact = nil },
 	"Fact.State":           func(e *orders.Evidence) { e.Fact.State = orders.AttemptFailed },
 	"Fact.Amount":          func(e *orders.Evidence) { e.Fact.Amount = nil },

@@ -190,7 +190,7 @@ func TestDeclinedAtTheBank(t *testing.T) {
 		}
 		return p.attr("outcome", "data-status") == "unpaid"
 	})
-	if err := p.shows("沒有收取款項", "重新選擇"); err != nil {
+	if err := p.shows("熊讚銀行沒有核准這筆付款，沒有扣款", "重新選擇"); err != nil {
 		t.Error(err)
 	}
 	if find(p.page, byID("continue")) != nil || find(p.page, byID("again")) != nil || find(p.page, byID("free")) == nil {

@@ -188,21 +188,28 @@ func maintained(command, status string) string {
 	return `{"ShopNo":"` + shop + `","OrderNo":"` + number + `","TSNo":"NA0001000000123","Command":"` + command + `","Amount":4000,"Status":"` + status + `","Description":"S0000 – 處理成功"}`
 }
 
-// before answers what comes before a call: a nonce, and before a refund the list of those that wait for their capture.
-func before(waiting ...string) providertest.Before {
-	list := func(r providertest.Request) bool {
+// before answers what comes before a call: a nonce, and before a refund the list of the order and of those that wait for their
+// capture.
+func before(one string, waiting ...string) providertest.Before {
+	service := func(body []byte) string {
 		var e struct{ APIService string }
-		return json.Unmarshal(r.Body, &e) == nil && e.APIService == "OrderUnCapturedQuery"
+		if json.Unmarshal(body, &e) != nil {
+			return ""
+		}
+		return e.APIService
 	}
-	nonce := func(r providertest.Request) bool { return strings.HasSuffix(r.Path, "/Nonce") }
+	nonce := func(path string) bool { return strings.HasSuffix(path, "/Nonce") }
 	return providertest.Before{
-		Is: func(r providertest.Request) bool { return nonce(r) || list(r) },
+		Is: func(r providertest.Request) bool { return nonce(r.Path) || strings.HasSuffix(service(r.Body), "Query") },
 		Reply: func(w http.ResponseWriter, r *http.Request, body []byte) {
-			if nonce(providertest.Request{Path: r.URL.Path}) {
+			switch {
+			case nonce(r.URL.Path):
 				says(`{"Nonce":"a-nonce-for-us"}`)(w, r, body)
-				return
+			case service(body) == "OrderQuery":
+				says(enclosed(one))(w, r, body)
+			default:
+				says(enclosed(rows(waiting...)))(w, r, body)
 			}
-			says(enclosed(rows(waiting...)))(w, r, body)
 		},
 	}
 }
@@ -221,7 +228,7 @@ func harness(t testing.TB) providertest.Harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nonce := before()
+	nonce := before("")
 	nonce.Is = func(r providertest.Request) bool { return strings.HasSuffix(r.Path, "/Nonce") }
 	ack := func(status int, word string) providers.Ack {
 		return providers.Ack{Status: status, ContentType: "application/json", Body: []byte(`{"Status":"` + word + `"}`)}
@@ -232,7 +239,7 @@ func harness(t testing.TB) providertest.Harness {
 		},
 		Now: now(), Environment: providers.Demo, Order: order, Pointer: "T", Vectors: vectors, Unbound: []string{"environment"},
 		Secrets: []string{"a-key-id-of-the-bank", keyA1, "5A4FEF83140C4E9E", "BC74301945134CB4", "961F67F8FCA44AB9", hashID},
-		Before:  map[providers.Op]providertest.Before{providers.OpCreate: nonce, providers.OpQuery: nonce, providers.OpRefund: before()},
+		Before:  map[providers.Op]providertest.Before{providers.OpCreate: nonce, providers.OpQuery: nonce, providers.OpRefund: before(rows(row))},
 		Signed: func(_ providers.Redirect, sent *providertest.Request) ([]byte, error) {
 			if sent.Header.Get("X-KeyID") != "a-key-id-of-the-bank" {
 				return nil, errors.New("no X-KeyID")

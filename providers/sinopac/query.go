@@ -194,15 +194,14 @@ func (a *Adapter) Refund(ctx context.Context, req providers.RefundRequest) (prov
 	if req.Amount.Currency() != money.TWD {
 		return providers.RefundResult{}, failed(providers.OpRefund, providers.Invalid, errors.New("amount: want New Taiwan dollars"))
 	}
-	waiting, _, failure := a.list(ctx, ref, "OrderUnCapturedQuery", struct{ ShopNo, OrderNo string }{ref.PayeeMemberID, ref.AttemptNo})
-	if failure != nil { // nothing was sent, whatever it says
+	command, failure := a.command(ctx, ref)
+	switch {
+	case failure != nil: // nothing was sent, whatever it says
 		return providers.RefundResult{}, failed(providers.OpRefund, providers.Unavailable, fmt.Errorf("how far the payment is: %w", failure))
-	}
-	command := "R"
-	if waiting != nil {
-		if command = "C"; req.Amount != ref.Amount {
-			return providers.RefundResult{}, failed(providers.OpRefund, providers.Unavailable, errors.New("the payment is not captured yet: until then it can only be cancelled whole"))
-		}
+	case command == "":
+		return providers.RefundResult{}, failed(providers.OpRefund, providers.Unavailable, errors.New("the bank's lists do not show yet how far the payment is"))
+	case command == "C" && req.Amount != ref.Amount:
+		return providers.RefundResult{}, failed(providers.OpRefund, providers.Unavailable, errors.New("the payment is not captured yet: until then it can only be cancelled whole"))
 	}
 	members, _, failure := a.call(ctx, providers.OpRefund, ref.PayeeMemberID, "OrderMaintain", struct {
 		ShopNo, OrderNo, Command string
@@ -218,4 +217,19 @@ func (a *Adapter) Refund(ctx context.Context, req providers.RefundRequest) (prov
 		return providers.RefundResult{}, failed(providers.OpRefund, providers.OutcomeUnknown, errors.New("the answer is about something else"))
 	}
 	return providers.RefundResult{State: providers.RefundPending}, nil
+}
+
+// command is how a payment can be paid back as the lists have it: R when it is captured, C while it waits for that, and empty
+// when they do not show it yet.
+func (a *Adapter) command(ctx context.Context, ref providers.AttemptRef) (string, *providers.Error) {
+	which := struct{ ShopNo, OrderNo string }{ref.PayeeMemberID, ref.AttemptNo}
+	one, _, failure := a.list(ctx, ref, "OrderQuery", which)
+	if failure != nil || one != nil && one.Optional("PayDate") != "" {
+		return "R", failure
+	}
+	waiting, _, failure := a.list(ctx, ref, "OrderUnCapturedQuery", which)
+	if failure != nil || waiting == nil {
+		return "", failure
+	}
+	return "C", nil
 }

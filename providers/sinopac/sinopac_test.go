@@ -150,7 +150,9 @@ func TestRefundsOfRows(t *testing.T) {
 
 // A refund goes by the capture. What a no of the bank's means nobody documents: the list decides.
 func TestRefundGoesByTheCapture(t *testing.T) {
+	authorised := strings.Replace(row, `"PayDate":"201706130914"`, `"PayDate":""`, 1)
 	for name, c := range map[string]struct {
+		one     string
 		waiting []string
 		part    bool
 		answer  string
@@ -158,17 +160,19 @@ func TestRefundGoesByTheCapture(t *testing.T) {
 		done    bool
 		command string
 	}{
-		"captured":           {answer: maintained("R", "S"), done: true, command: "R"},
-		"captured, in part":  {part: true, answer: maintained("R", "S"), done: true, command: "R"},
-		"waiting":            {waiting: []string{row}, answer: maintained("C", "S"), done: true, command: "C"},
-		"waiting, in part":   {waiting: []string{row}, part: true, kind: providers.Unavailable},
-		"refused":            {answer: maintained("R", "F"), command: "R"},
-		"of another order":   {answer: strings.Replace(maintained("R", "S"), number, "1", 1), command: "R"},
-		"of another command": {answer: maintained("P", "S"), command: "R"},
-		"of another shop":    {answer: strings.Replace(maintained("R", "S"), shop, "NA0002_001", 1), command: "R"},
+		"captured":           {one: rows(row), answer: maintained("R", "S"), done: true, command: "R"},
+		"captured, in part":  {one: rows(row), part: true, answer: maintained("R", "S"), done: true, command: "R"},
+		"waiting":            {one: rows(authorised), waiting: []string{authorised}, answer: maintained("C", "S"), done: true, command: "C"},
+		"waiting, in part":   {one: rows(authorised), waiting: []string{authorised}, part: true, kind: providers.Unavailable},
+		"in no list yet":     {one: rows(), kind: providers.Unavailable},
+		"in one list only":   {one: rows(authorised), kind: providers.Unavailable},
+		"refused":            {one: rows(row), answer: maintained("R", "F"), command: "R"},
+		"of another order":   {one: rows(row), answer: strings.Replace(maintained("R", "S"), number, "1", 1), command: "R"},
+		"of another command": {one: rows(row), answer: maintained("P", "S"), command: "R"},
+		"of another shop":    {one: rows(row), answer: strings.Replace(maintained("R", "S"), shop, "NA0002_001", 1), command: "R"},
 	} {
 		h := harness(t)
-		first := before(c.waiting...)
+		first := before(c.one, c.waiting...)
 		command := ""
 		ctx, p, stop, err := providertest.Start(h, func(w http.ResponseWriter, r *http.Request, body []byte) {
 			if first.Is(providertest.Request{Path: r.URL.Path, Body: body}) {

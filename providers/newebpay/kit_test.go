@@ -446,3 +446,26 @@ func FuzzAnswers(f *testing.F) {
 		}
 	})
 }
+
+// Whatever is sealed with the shop's keys, and whatever is posted without them.
+func FuzzCallback(f *testing.F) {
+	f.Add([]byte(paid()), []byte("Status=SUCCESS&TradeInfo=00&TradeSha=00"))
+	_, p, done, err := providertest.Start(harness(f), says(""))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(done)
+	d, ok := p.(providers.CallbackDecoder)
+	if !ok {
+		f.Fatalf("%T", p)
+	}
+	f.Fuzz(func(t *testing.T, plain, body []byte) {
+		n, err := d.DecodeCallback(posted(notice(t, string(plain), "")))
+		if err == nil && (n.Snapshot == nil || n.AttemptNo == "" || n.Snapshot.Amount == nil || n.Snapshot.State == providers.Paid && n.Snapshot.ProviderTradeNo == "") {
+			t.Errorf("%q: %+v", plain, n)
+		}
+		if n, err := d.DecodeCallback(posted(body)); err == nil && n.Snapshot != nil {
+			t.Errorf("posted without a key, %q: %+v", body, n)
+		}
+	})
+}

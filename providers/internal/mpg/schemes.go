@@ -98,7 +98,7 @@ func readNotice(e *Envelope, merchantID string, body []byte, outcome func(Result
 		return map[string]any{"sha_valid": false, "outcome": "pending"}, nil //nolint:nilerr // that it does not verify is the answer
 	}
 	r, err := ParseResult(plain)
-	if err == nil && r.Fields["MerchantOrderNo"] == "" {
+	if err == nil && r.Status == "SUCCESS" && r.Fields["MerchantOrderNo"] == "" {
 		err = errors.New("field MerchantOrderNo is missing")
 	}
 	if err != nil {

@@ -104,7 +104,7 @@ func examine(ctx context.Context, name string) (report, error) {
 	test.Dir = dir
 	out, runErr := test.Output() // it fails when a check does
 	r := report{Name: name, Vectors: map[string]int{}}
-	if r.Checks, err = results(out); err != nil { //nolint:contextcheck // the checks are only listed here
+	if r.Checks, err = results(out); err != nil {
 		return r, fmt.Errorf("%s: %w", name, errors.Join(err, runErr))
 	}
 	file, err := os.ReadFile(filepath.Join(dir, "providers", name, "testdata", "vectors.json"))

@@ -89,7 +89,7 @@ func (a *App) open(ctx context.Context, o Options) error {
 		return err
 	}
 	var problems []error
-	a.wire(func(path string, err error) { //nolint:contextcheck // what is put together runs later, each request in its own context
+	a.wire(func(path string, err error) {
 		problems = append(problems, fmt.Errorf("%s: %w", path, err))
 	})
 	if len(problems) > 0 {

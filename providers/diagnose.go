@@ -64,23 +64,24 @@ func Diagnose(raw RawCallback, at Suspect, others []Suspect) Cause {
 		return Cause{CauseDoor, "this provider sends no callbacks: what comes here is not from it"}
 	}
 	own := causes(at.Provider, raw)
-	if n, err := decoder.DecodeCallback(raw); err == nil && told(n) {
+	n, refusal := decoder.DecodeCallback(raw)
+	if refusal == nil && told(n) {
 		return genuine(n, at, own)
 	}
 	for _, find := range []func() (Cause, bool){
 		func() (Cause, bool) { return shapeless(raw) },
 		func() (Cause, bool) { return first(own, CauseKeyID) },
-		func() (Cause, bool) { return keyOver(decoder, raw) },
+		func() (Cause, bool) { return keyOver(refusal) },
 		func() (Cause, bool) { return repaired(decoder, raw) },
 		func() (Cause, bool) { return elsewhere(raw, others) },
 		func() (Cause, bool) { return first(own, "") },
-		func() (Cause, bool) { return unknownKey(decoder, raw) },
+		func() (Cause, bool) { return unknownKey(refusal) },
 	} {
 		if cause, found := find(); found {
 			return cause
 		}
 	}
-	if n, err := decoder.DecodeCallback(raw); err == nil && n.Snapshot == nil {
+	if refusal == nil {
 		return Cause{CauseGenuine, "there is nothing in it to believe: it only makes us ask the provider"}
 	}
 	return Cause{"wrong_key", "no key that is known here fits, and no small change makes it fit: it was signed with another key, or what it says was changed on the way; compare the key at the provider with the account's"}
@@ -131,14 +132,12 @@ func shapeless(raw RawCallback) (Cause, bool) {
 	return Cause{}, false
 }
 
-func keyOver(d CallbackDecoder, raw RawCallback) (Cause, bool) {
-	_, err := d.DecodeCallback(raw)
-	return Cause{"old_key", "the signature is right, but its key was over when it arrived: the provider still signs with the old key, or the account's not_after is too early"}, errors.Is(err, signing.ErrKeyExpired)
+func keyOver(refusal error) (Cause, bool) {
+	return Cause{"old_key", "the signature is right, but its key was over when it arrived: the provider still signs with the old key, or the account's not_after is too early"}, errors.Is(refusal, signing.ErrKeyExpired)
 }
 
-func unknownKey(d CallbackDecoder, raw RawCallback) (Cause, bool) {
-	_, err := d.DecodeCallback(raw)
-	return Cause{CauseKeyID, "it names a key that is not configured for this account: add the provider's new public key"}, errors.Is(err, signing.ErrUnknownKey)
+func unknownKey(refusal error) (Cause, bool) {
+	return Cause{CauseKeyID, "it names a key that is not configured for this account: add the provider's new public key"}, errors.Is(refusal, signing.ErrUnknownKey)
 }
 
 // elsewhere looks for another account whose keys made it, under whichever name.

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -65,18 +64,12 @@ func Open(acct account.Account, d account.Deps) (providers.Provider, error) {
 }
 
 func (k SigningKey) open() (*signing.Ed25519Signer, error) {
-	if k.Seed.IsZero() == (k.SeedFile == "") {
-		return nil, errors.New("signing_key: set exactly one of seed and seed_file")
-	}
-	text := k.Seed.Reveal()
-	if k.SeedFile != "" {
-		var err error
-		if text, err = os.ReadFile(k.SeedFile); err != nil {
-			return nil, fmt.Errorf("signing_key.seed_file: %w", err)
-		}
+	text, err := k.Seed.Or(k.SeedFile, "seed")
+	if err != nil {
+		return nil, fmt.Errorf("signing_key.%w", err)
 	}
 	// The decoder's error is dropped: it quotes the secret's bytes.
-	seed, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimSpace(string(text)))
+	seed, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimSpace(string(text.Reveal())))
 	if err != nil {
 		return nil, errors.New("signing_key: the seed must be base64url without padding, 43 characters")
 	}

@@ -61,10 +61,7 @@ func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, origin, path, errURL := a.Reach(d, "url", s.URL, hosts())
-	if errURL == nil && path != "" {
-		errURL = fmt.Errorf("account %s: url: must have no path", a.Name)
-	}
+	client, origin, errURL := a.Origin(d, "url", s.URL, hosts())
 	key, errKey := a.Secret("mac_key", s.MACKey, s.MACKeyFile, published...)
 	if err := errors.Join(errURL, errKey); err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/internal/wire"
@@ -29,9 +28,7 @@ func snapshotOf(txn *wire.Fields) providers.Snapshot {
 		return s
 	}
 	s.Method, s.ProviderTradeNo = "credit_card", txn.Optional("RRN")
-	if at, err := time.ParseInLocation("20060102150405", txn.Optional("LTD")+txn.Optional("LTT"), time.FixedZone("", 8*60*60)); err == nil {
-		s.PaidAt = at
-	}
+	s.PaidAt = wire.Moment(txn.Optional("LTD")+txn.Optional("LTT"), "20060102150405")
 	return s
 }
 

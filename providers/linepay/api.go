@@ -99,14 +99,9 @@ func (a *Adapter) details(ctx context.Context, ref providers.AttemptRef, which u
 	return s, nil
 }
 
-// moment is a time as LINE writes it, with either form of the offset; the zero time when it is neither: what was paid is paid.
+// moment is a time as LINE writes it, with either form of the offset.
 func moment(text string) time.Time {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05-0700"} {
-		if at, err := time.Parse(layout, text); err == nil {
-			return at
-		}
-	}
-	return time.Time{}
+	return wire.Moment(text, time.RFC3339, "2006-01-02T15:04:05-0700")
 }
 
 // Confirm moves the money, with one send, which may take 40 s.
@@ -122,13 +117,9 @@ func (a *Adapter) Confirm(ctx context.Context, req providers.ConfirmRequest) (pr
 	if err != nil || !transactionForm.MatchString(transaction) {
 		return providers.Snapshot{}, failed(providers.OpConfirm, providers.Invalid, errors.New("there is no transaction id of LINE's to confirm"))
 	}
-	info, raw, failure := a.post(ctx, providers.OpConfirm, "/v3/payments/"+transaction+"/confirm", body)
+	members, raw, failure := a.post(ctx, providers.OpConfirm, "/v3/payments/"+transaction+"/confirm", body)
 	if failure != nil {
 		return providers.Snapshot{}, failure
-	}
-	members, err := wire.Object(info)
-	if err != nil {
-		return providers.Snapshot{}, failed(providers.OpConfirm, providers.OutcomeUnknown, err)
 	}
 	f := wire.Scalars(members)
 	s := payment(f, members)
@@ -153,13 +144,9 @@ func (a *Adapter) Refund(ctx context.Context, req providers.RefundRequest) (prov
 	if err != nil || !transactionForm.MatchString(transaction) {
 		return providers.RefundResult{}, failed(providers.OpRefund, providers.Invalid, errors.New("there is no transaction id of LINE's to pay back"))
 	}
-	info, _, failure := a.post(ctx, providers.OpRefund, "/v3/payments/"+transaction+"/refund", body)
+	members, _, failure := a.post(ctx, providers.OpRefund, "/v3/payments/"+transaction+"/refund", body)
 	if failure != nil {
 		return providers.RefundResult{}, failure
-	}
-	members, err := wire.Object(info)
-	if err != nil {
-		return providers.RefundResult{}, failed(providers.OpRefund, providers.OutcomeUnknown, err)
 	}
 	f := wire.Scalars(members)
 	no := f.Need("refundTransactionId", transactionForm)
@@ -229,8 +216,8 @@ func refunds(f *wire.Fields, list json.RawMessage) (facts []providers.RefundFact
 	return facts
 }
 
-// post makes a call once and gives the info of a good answer, and the answer as it came.
-func (a *Adapter) post(ctx context.Context, op providers.Op, path string, body []byte) (info, raw []byte, failure *providers.Error) {
+// post makes a call once and gives the members of a good answer's info, and the answer as it came.
+func (a *Adapter) post(ctx context.Context, op providers.Op, path string, body []byte) (members map[string]json.RawMessage, raw []byte, failure *providers.Error) {
 	request, err := a.signed(path, "", body)
 	if err != nil {
 		return nil, nil, failed(op, providers.Unavailable, err)
@@ -246,7 +233,10 @@ func (a *Adapter) post(ctx context.Context, op providers.Op, path string, body [
 	if code != "0000" {
 		return nil, nil, &providers.Error{Provider: Name, Op: op, Kind: kindOf(op, code), Code: code}
 	}
-	return info, resp.Body, nil
+	if members, err = wire.Object(info); err != nil {
+		return nil, nil, failed(op, providers.OutcomeUnknown, err)
+	}
+	return members, resp.Body, nil
 }
 
 // get asks; a lost question is asked again, signed anew.

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"time"
 
 	"pay.taipei/gateway/internal/httpx"
@@ -62,10 +61,7 @@ func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, _, path, errURL := a.Reach(d, "url", s.URL, hosts())
-	if errURL == nil && path != "" {
-		errURL = fmt.Errorf("account %s: url: must have no path", a.Name)
-	}
+	client, _, errURL := a.Origin(d, "url", s.URL, hosts())
 	if s.ChannelID == "" {
 		errURL = errors.Join(errURL, fmt.Errorf("account %s: channel_id: must not be empty", a.Name))
 	}
@@ -117,13 +113,4 @@ func (a *Adapter) Describe() providers.Descriptor {
 
 func failed(op providers.Op, kind providers.Kind, err error) *providers.Error {
 	return &providers.Error{Provider: Name, Op: op, Kind: kind, Err: err}
-}
-
-// page checks an address to which LINE sends the payer.
-func (a *Adapter) page(address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !a.play) {
-		return errors.New("paymentUrl.web is no https address")
-	}
-	return nil
 }

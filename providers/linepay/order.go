@@ -63,13 +63,9 @@ func (a *Adapter) Create(ctx context.Context, req providers.CreateRequest) (prov
 	if err != nil {
 		return invalid(err)
 	}
-	info, _, failure := a.post(ctx, providers.OpCreate, "/v3/payments/request", body)
+	members, _, failure := a.post(ctx, providers.OpCreate, "/v3/payments/request", body)
 	if failure != nil {
 		return providers.Created{}, failure
-	}
-	members, err := wire.Object(info)
-	if err != nil {
-		return providers.Created{}, failed(providers.OpCreate, providers.OutcomeUnknown, err)
 	}
 	f := wire.Scalars(members)
 	transaction := f.Need("transactionId", transactionForm)
@@ -79,7 +75,7 @@ func (a *Adapter) Create(ctx context.Context, req providers.CreateRequest) (prov
 	if err := json.Unmarshal(members["paymentUrl"], &pages); err != nil {
 		f.Fail(errors.New("field paymentUrl is not as documented"))
 	}
-	if err := errors.Join(f.Err(), a.page(pages.Web)); err != nil {
+	if err := errors.Join(f.Err(), wire.Page("paymentUrl.web", pages.Web, a.play)); err != nil {
 		return providers.Created{}, failed(providers.OpCreate, providers.OutcomeUnknown, err)
 	}
 	return providers.Created{Redirect: providers.Redirect{Method: "GET", URL: pages.Web}, Refs: map[string]string{transactionRef: transaction}}, nil

@@ -41,7 +41,7 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 	if delayed, ok := stateOf(cmp.Or(order, trade)); !known || !ok || delayed != state { // two words for one thing decide nothing
 		state, s.Unmapped = providers.Pending, cmp.Or(trade+"/"+order, "(empty)")
 	}
-	if s.State = state; trade == "0" && order != "9" && s.Unmapped == "" && a.now().After(ref.HandedAt.Add(stampLife+pageLife+a.Describe().Patience.Grace)) {
+	if s.State = state; trade == "0" && order != "9" && s.Unmapped == "" && a.now().After(ref.HandedAt.Add(stampLife+pageLife+grace)) {
 		s.State = providers.Expired
 	}
 	paidAt := r.Optional("PayTime")

@@ -69,10 +69,7 @@ func Open(a account.Account, d account.Deps) (providers.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, origin, path, errURL := a.Reach(d, "url", s.URL, hosts())
-	if errURL == nil && path != "" {
-		errURL = fmt.Errorf("account %s: url: must have no path", a.Name)
-	}
+	client, origin, errURL := a.Origin(d, "url", s.URL, hosts())
 	var keys []string
 	for _, p := range published {
 		keys = append(keys, p.HashKey)
@@ -94,6 +91,9 @@ const (
 	stampLife = 120 * time.Second
 	pageLife  = 900 * time.Second
 )
+
+// grace is how much later than that an order that is still unpaid has expired.
+const grace = 10 * time.Minute
 
 // Describe tells NewebPay's facts.
 func (a *Adapter) Describe() providers.Descriptor {
@@ -120,7 +120,7 @@ func (a *Adapter) Describe() providers.Descriptor {
 		},
 		// Whoever asks for numbers that it does not know is locked out for four hours: it is asked late and seldom.
 		Patience: providers.Patience{
-			FirstQuery: 3 * time.Minute, Spacing: 3 * time.Minute, Grace: 10 * time.Minute, NotFoundFinal: true, Gap: time.Second, Penalty: 4 * time.Hour,
+			FirstQuery: 3 * time.Minute, Spacing: 3 * time.Minute, Grace: grace, NotFoundFinal: true, Gap: time.Second, Penalty: 4 * time.Hour,
 		},
 		Docs: []providers.DocLink{{Title: "NewebPay online payment, NDNF-1.1.9 (MPG 2.3)", URL: "https://www.newebpay.com/website/Page/content/download_api", Read: "2026-11-25"}},
 	}

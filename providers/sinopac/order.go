@@ -53,7 +53,7 @@ func (a *Adapter) Create(ctx context.Context, req providers.CreateRequest) (prov
 		f.Fail(errors.New("field CardParam is not as documented"))
 	}
 	trade := f.Need("TSNo", tradeForm)
-	if err := errors.Join(f.Err(), a.page(card.CardPayURL)); err != nil {
+	if err := errors.Join(f.Err(), wire.Page("CardPayURL", card.CardPayURL, a.play)); err != nil {
 		return providers.Created{}, failed(providers.OpCreate, providers.OutcomeUnknown, err)
 	}
 	return providers.Created{Redirect: providers.Redirect{Method: "GET", URL: card.CardPayURL}, Refs: map[string]string{"ts_no": trade}}, nil

@@ -43,8 +43,8 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 	amount := dollars(one, "Amount")
 	listed := providers.Snapshot{State: s.State, Amount: &amount, MerchantRef: ref.PayeeMemberID, Raw: raw}
 	authorised, captured := one.Optional("ApprovedDate"), one.Optional("PayDate")
-	end, known := parse(one.Optional("ExpireDate"))
-	over := known && a.now().After(end.Add(lag))
+	end := moment(one.Optional("ExpireDate"))
+	over := !end.IsZero() && a.now().After(end.Add(lag))
 	if one.Optional("PayStatus") == transferred {
 		listed.State = providers.Paid
 	} else if authorised != "" || captured != "" || over {
@@ -72,17 +72,17 @@ func (a *Adapter) Query(ctx context.Context, ref providers.AttemptRef) (provider
 
 // moneyIsThere looks for an order among those that are captured and those that wait for it.
 func (a *Adapter) moneyIsThere(ctx context.Context, ref providers.AttemptRef, one *wire.Fields) (bool, *providers.Error) {
-	if ordered := one.Optional("TSDate"); ordered != "" { // the bank's own minute of the order: whatever clocks say, it is in that list
-		row, _, failure := a.list(ctx, ref, "OrderQuery", struct{ ShopNo, PayType, OrderDateTimeS, OrderDateTimeE, PayFlag string }{
-			ref.PayeeMemberID, "C", ordered, ordered, "Y",
-		})
-		if failure != nil || row != nil {
-			return row != nil, failure
-		}
-	} else {
+	ordered := one.Optional("TSDate") // the bank's own minute of the order: whatever clocks say, it is in that list
+	if ordered == "" {
 		return false, failed(providers.OpQuery, providers.OutcomeUnknown, errors.New("OrderList: field TSDate is missing, by which the paid ones are listed"))
 	}
-	row, _, failure := a.list(ctx, ref, "OrderUnCapturedQuery", struct{ ShopNo, OrderNo string }{ref.PayeeMemberID, ref.AttemptNo})
+	row, _, failure := a.list(ctx, ref, "OrderQuery", struct{ ShopNo, PayType, OrderDateTimeS, OrderDateTimeE, PayFlag string }{
+		ref.PayeeMemberID, "C", ordered, ordered, "Y",
+	})
+	if failure != nil || row != nil {
+		return row != nil, failure
+	}
+	row, _, failure = a.list(ctx, ref, "OrderUnCapturedQuery", struct{ ShopNo, OrderNo string }{ref.PayeeMemberID, ref.AttemptNo})
 	return row != nil, failure
 }
 
@@ -167,22 +167,8 @@ func paidBack(row *wire.Fields, s *providers.Snapshot, captured bool) {
 	}
 }
 
-// moment is a time in Taipei; the zero time when it cannot be read: what was paid is paid.
-func moment(text string) time.Time {
-	at, _ := parse(text)
-	return at
-}
-
-func parse(text string) (time.Time, bool) {
-	for _, layout := range []string{"200601021504", "20060102150405"} {
-		if at, err := time.ParseInLocation(layout, text, taipei()); err == nil {
-			return at, true
-		}
-	}
-	return time.Time{}, false
-}
-
-func taipei() *time.Location { return time.FixedZone("", 8*60*60) }
+// moment is a time as the bank writes it.
+func moment(text string) time.Time { return wire.Moment(text, "200601021504", "20060102150405") }
 
 // Refund pays back all or part, with one send after questions: while the payment waits for its capture it can only be
 // cancelled, whole; afterwards it is paid back. Its yes is an acceptance: the list of orders shows when it is done. What a no

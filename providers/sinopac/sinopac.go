@@ -11,7 +11,6 @@ package sinopac
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"time"
 
@@ -144,12 +143,3 @@ var (
 	tradeForm  = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 	tokenForm  = regexp.MustCompile(`^[!-~]{1,255}$`)
 )
-
-// page checks an address to which the bank sends the payer.
-func (a *Adapter) page(address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !a.play) {
-		return errors.New("CardPayURL is no https address")
-	}
-	return nil
-}

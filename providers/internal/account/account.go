@@ -65,6 +65,15 @@ func (a Account) Reach(d Deps, setting, address string, hosts Hosts) (client *ht
 	return client, origin, strings.TrimSuffix(u.EscapedPath(), "/"), nil
 }
 
+// Origin is Reach for a provider whose address has no path.
+func (a Account) Origin(d Deps, setting, address string, hosts Hosts) (client *httpx.Client, origin string, err error) {
+	client, origin, path, err := a.Reach(d, setting, address, hosts)
+	if err == nil && path != "" {
+		err = a.wrong(setting, errors.New("must have no path"))
+	}
+	return client, origin, err
+}
+
 func (a Account) scheme(u *url.URL) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && a.Environment != providers.Production
 }
@@ -78,19 +87,27 @@ func (t *Text) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Secret is the value of a secret setting: exactly one of its text, and the file that setting_file names, whose white space
-// at the end is left out. In production a published test key is refused. The errors never show the secret.
-func (a Account) Secret(setting string, text Text, file string, published ...string) (signing.Secret, error) {
-	secret := text.Secret
-	if secret.IsZero() == (file == "") {
-		return signing.Secret{}, a.wrong(setting, fmt.Errorf("set exactly one of %s and %s_file", setting, setting))
+// Or is a secret setting's text, or what the file holds that setting_file names, without white space around it: exactly one
+// of the two must be set. The errors name the setting and never show the secret.
+func (t Text) Or(file, setting string) (signing.Secret, error) {
+	switch {
+	case t.IsZero() == (file == ""):
+		return signing.Secret{}, fmt.Errorf("%s: set exactly one of %s and %s_file", setting, setting, setting)
+	case file == "":
+		return t.Secret, nil
 	}
-	if file != "" {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return signing.Secret{}, a.wrong(setting+"_file", err)
-		}
-		secret = signing.NewSecret([]byte(strings.TrimSpace(string(content))))
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return signing.Secret{}, fmt.Errorf("%s_file: %w", setting, err)
+	}
+	return signing.NewSecret([]byte(strings.TrimSpace(string(content)))), nil
+}
+
+// Secret is the value of a secret setting, as Or has it. In production a published test key is refused.
+func (a Account) Secret(setting string, text Text, file string, published ...string) (signing.Secret, error) {
+	secret, err := text.Or(file, setting)
+	if err != nil {
+		return signing.Secret{}, fmt.Errorf("account %s: %w", a.Name, err)
 	}
 	if a.Environment == providers.Production && slices.Contains(published, string(secret.Reveal())) {
 		return signing.Secret{}, a.wrong(setting, errors.New("this is a published test key, with which anyone can sign; use the provider's production key"))

@@ -94,13 +94,5 @@ func (e *Envelope) Notice(body []byte) (Result, error) {
 // ErrEncryptType refuses AES-GCM.
 var ErrEncryptType = errors.New("EncryptType 1 (AES-GCM) is not supported: set the shop to AES-CBC")
 
-// Moment is a time in Taipei, also as old manuals print it, without a space; the zero time when it is neither: what was paid
-// is paid.
-func Moment(text string) time.Time {
-	for _, layout := range []string{time.DateTime, "2006-01-0215:04:05"} {
-		if at, err := time.ParseInLocation(layout, text, time.FixedZone("", 8*60*60)); err == nil {
-			return at
-		}
-	}
-	return time.Time{}
-}
+// Moment is a time as the brands write it, also as old manuals print it, without a space.
+func Moment(text string) time.Time { return wire.Moment(text, time.DateTime, "2006-01-0215:04:05") }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"pay.taipei/gateway/internal/httpx"
@@ -175,6 +176,27 @@ func Title(lines []providers.BillLine, longest int, without string) string {
 		more = fmt.Sprintf(" 等 %d 筆", len(lines))
 	}
 	return string(name[:min(len(name), longest-len([]rune(more)))]) + more
+}
+
+// Page checks the address of a provider's page, to which the payer's browser is sent, that came in a field of an answer: https,
+// or http too where no real money moves.
+func Page(field, address string, play bool) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !play) {
+		return fmt.Errorf("%s is no https address", field)
+	}
+	return nil
+}
+
+// Moment is a time in one of some layouts, in Taipei unless it says its offset; the zero time when it is in none of them.
+// Times only describe: what was paid is paid, whenever.
+func Moment(text string, layouts ...string) time.Time {
+	for _, layout := range layouts {
+		if at, err := time.ParseInLocation(layout, text, time.FixedZone("", 8*60*60)); err == nil {
+			return at
+		}
+	}
+	return time.Time{}
 }
 
 // PostForm is a request that posts a form.

@@ -103,3 +103,38 @@ func (c *Clock) Advance(d time.Duration) time.Time {
 	c.now = c.now.Add(d)
 	return c.now
 }
+
+// Drain steps until nothing is due any more, and moves the clock to what is due next, but no further than limit. It ends the
+// test when that never comes to rest. step says when it has to be called again; the zero time: not.
+func (c *Clock) Drain(t testing.TB, limit time.Duration, step func() (next time.Time)) {
+	t.Helper()
+	end := c.Now().Add(limit)
+	for range 1000 {
+		next := step()
+		if next.IsZero() || next.After(end) {
+			return
+		}
+		if wait := next.Sub(c.Now()); wait > 0 {
+			c.Advance(wait)
+		}
+	}
+	t.Fatal("never quiet")
+}
+
+// Counter is randomness for tests that can be foreseen: every read gives other bytes than those before. It is safe for
+// concurrent use.
+type Counter struct {
+	mu sync.Mutex
+	n  uint32
+}
+
+// Read fills p.
+func (c *Counter) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+	for i := range p {
+		p[i] = byte(c.n >> (8 * (i % 4)))
+	}
+	return len(p), nil
+}

@@ -71,7 +71,7 @@ func TestRefund(t *testing.T) {
 	if s := c.query(); s.Status != "paid" || len(s.Refunds) != 2 || s.Refunds[0].ID != "R-1" || s.Refunds[1].Amount != "25" {
 		t.Errorf("%+v", s)
 	}
-	c.clock.add(181 * 24 * time.Hour)
+	c.clock.Advance(181 * 24 * time.Hour)
 	if r := refund("R-3", "1"); r.Error != "refund_window_over" {
 		t.Errorf("half a year later: %+v", r)
 	}

@@ -57,17 +57,17 @@ type Deps struct {
 
 // Bank is the bank. Make it with New; it is safe for concurrent use.
 type Bank struct {
-	c      Config
-	d      Deps
-	client http.Client
-	pages  *template.Template
+	c       Config
+	d       Deps
+	client  http.Client
+	pages   *template.Template
+	notices desk.Queue[*notice]
 
 	mu       sync.Mutex // guards all below
 	payments map[string]*payment
 	opened   []*payment // in order of opening
 	sessions map[string]*session
 	visits   []string // sessions in order
-	notices  []*notice
 	nonces   map[string]time.Time
 	faults   desk.Panel // has a lock of its own
 	trades   int

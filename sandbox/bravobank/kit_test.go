@@ -17,48 +17,15 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/bravobank"
 	"pay.taipei/gateway/signing"
 )
 
-// clock stands until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// counter is predictable randomness, unique per read.
-type counter struct {
-	mu sync.Mutex
-	n  uint32
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-	for i := range p {
-		p[i] = byte(c.n >> (8 * (i % 4)))
-	}
-	return len(p), nil
-}
-
 // city is the bank with a gateway on the other side that knows only the document.
 type city struct {
 	t        *testing.T
-	clock    *clock
+	clock    *testkit.Clock
 	bank     *bravobank.Bank
 	bankURL  string
 	gateway  string
@@ -141,7 +108,7 @@ func newSigner(t *testing.T, kid string, fill byte) *signing.Ed25519Signer {
 
 func newCity(t *testing.T) *city {
 	t.Helper()
-	c := &city{t: t, clock: &clock{now: time.Date(2017, 6, 13, 1, 4, 0, 0, time.UTC)}}
+	c := &city{t: t, clock: testkit.NewClock(time.Date(2017, 6, 13, 1, 4, 0, 0, time.UTC))}
 	gateway := httptest.NewServer(http.HandlerFunc(c.callback))
 	t.Cleanup(gateway.Close)
 	c.gateway = gateway.URL
@@ -162,7 +129,7 @@ func newCity(t *testing.T) *city {
 	}
 	c.bank, err = bravobank.New(
 		bravobank.Config{Key: them, OrderKeys: orderKeys, Merchants: map[string]string{"1136549": "臺北市停車管理工程處", "1136550": "臺北自來水事業處"}, ShopURL: "http://shop.example/"},
-		bravobank.Deps{Now: c.clock.Now, Rand: &counter{}, HTTP: gateway.Client(), Wake: wake})
+		bravobank.Deps{Now: c.clock.Now, Rand: &testkit.Counter{}, HTTP: gateway.Client(), Wake: wake})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,9 +28,7 @@ type notice struct {
 	status  string
 	then    []string // statuses to send after this one was acknowledged
 	since   time.Time
-	due     time.Time
 	tries   int
-	busy    bool // a Step delivers it
 }
 
 // pause is how long to wait after a number of failures (section 6).
@@ -43,12 +41,12 @@ func (b *Bank) announce(p *payment, now time.Time) {
 	if p.faults.Lost {
 		return
 	}
-	n := &notice{payment: p, status: p.state, since: now, due: now.Add(time.Duration(p.faults.Late))}
+	n := &notice{payment: p, status: p.state, since: now}
 	n.then = slices.Repeat([]string{p.state}, p.faults.Duplicated)
 	if p.faults.Reordered {
 		n.then = append(n.then, "failed", "authorising")
 	}
-	b.notices = append(b.notices, n)
+	b.notices.Add(n, now.Add(time.Duration(p.faults.Late)))
 	b.d.Wake()
 }
 
@@ -56,41 +54,10 @@ func (b *Bank) announce(p *payment, now time.Time) {
 // time when none waits. What a delivery comes to is logged, never an error: the
 // notice stays due. The error is the bank's own.
 func (b *Bank) Step(ctx context.Context) (next time.Time, err error) {
-	n := b.claim()
-	if n == nil {
-		return b.nextDue(), nil
-	}
-	done, err := b.deliver(ctx, n)
-	b.settle(n, done)
-	return b.nextDue(), err
-}
-
-func (b *Bank) claim() *notice {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.d.Now()
-	var first *notice
-	for _, n := range b.notices {
-		if !n.busy && !n.due.After(now) && (first == nil || n.due.Before(first.due)) {
-			first = n
-		}
-	}
-	if first != nil {
-		first.busy = true
-	}
-	return first
-}
-
-func (b *Bank) nextDue() time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var next time.Time
-	for _, n := range b.notices {
-		if !n.busy && (next.IsZero() || n.due.Before(next)) {
-			next = n.due
-		}
-	}
-	return next
+	return b.notices.Step(b.d.Now(), func(n *notice) (again time.Time, err error) {
+		done, err := b.deliver(ctx, n)
+		return b.settle(n, done), err
+	})
 }
 
 // deliver sends a notice once and says whether that settles it.
@@ -157,24 +124,23 @@ func (b *Bank) request(ctx context.Context, n *notice) (*http.Request, error) {
 	return req, nil
 }
 
-// settle files a delivery's outcome: the next notice, another try, or none.
-func (b *Bank) settle(n *notice, done bool) {
+// settle files a delivery's outcome and says when there is another one: of the next notice, or of the same again.
+func (b *Bank) settle(n *notice, done bool) (again time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.d.Now()
-	n.busy = false
-	if done {
-		n.payment.acks++
-		n.tries, n.since, n.due = 0, now, now
-		if len(n.then) > 0 {
-			n.status, n.then = n.then[0], n.then[1:]
-			return
+	if !done {
+		if now.Sub(n.since) > giveUpAfter {
+			return time.Time{}
 		}
-	} else {
 		n.tries++
-		n.due = now.Add(pause(n.tries))
+		return now.Add(pause(n.tries))
 	}
-	if done || now.Sub(n.since) > giveUpAfter {
-		b.notices = slices.DeleteFunc(b.notices, func(other *notice) bool { return other == n })
+	n.payment.acks++
+	n.tries, n.since = 0, now
+	if len(n.then) == 0 {
+		return time.Time{}
 	}
+	n.status, n.then = n.then[0], n.then[1:]
+	return now
 }

@@ -26,17 +26,7 @@ func paid(t *testing.T, faults string) *city {
 // drain steps until nothing is due, moving the clock no further than limit.
 func (c *city) drain(limit time.Duration) {
 	c.t.Helper()
-	end := c.clock.Now().Add(limit)
-	for range 1000 {
-		next := c.step()
-		if next.IsZero() || next.After(end) {
-			return
-		}
-		if wait := next.Sub(c.clock.Now()); wait > 0 {
-			c.clock.add(wait)
-		}
-	}
-	c.t.Fatal("never quiet")
+	c.clock.Drain(c.t, limit, c.step)
 }
 
 // statuses are what the gateway was told, "forged" where it was not the bank's word.
@@ -63,7 +53,7 @@ func TestRetriesUntilAcknowledged(t *testing.T) {
 		if again := c.step(); again != next {
 			t.Fatal("delivered before it was due")
 		}
-		c.clock.add(next.Sub(c.clock.Now()))
+		c.clock.Advance(next.Sub(c.clock.Now()))
 	}
 	want := []time.Duration{5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 5 * time.Minute}
 	if len(waits) != len(want) {
@@ -172,7 +162,7 @@ func TestFaultLate(t *testing.T) {
 	if next := c.step(); !next.Equal(due) || len(c.got()) != 0 {
 		t.Fatalf("due at %v", next)
 	}
-	c.clock.add(90 * time.Second)
+	c.clock.Advance(90 * time.Second)
 	c.step()
 	if got := c.statuses(); got != "paid" {
 		t.Errorf("notices %q", got)

@@ -1,7 +1,6 @@
 package bravobank
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -124,15 +123,7 @@ func (b *Bank) begin(s *session) (string, error) {
 
 // show renders a page.
 func (b *Bank) show(v *visit, status int, name string) {
-	var page bytes.Buffer
-	if err := b.pages.ExecuteTemplate(&page, name, v); err != nil {
-		b.d.Log.Error("page not rendered", "page", name, "err", err)
-		http.Error(v.w, "this page is broken", http.StatusInternalServerError)
-		return
-	}
-	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	v.w.WriteHeader(status)
-	_, _ = page.WriteTo(v.w) // the browser may have gone
+	desk.Render(v.w, b.d.Log, b.pages, status, name, v)
 }
 
 // explain shows what went wrong and what to do.

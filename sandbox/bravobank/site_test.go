@@ -114,7 +114,7 @@ func TestCancelAndExpiry(t *testing.T) {
 	late := newCity(t)
 	form := late.order()
 	open := late.visit(form)
-	late.clock.add(10 * time.Minute)
+	late.clock.Advance(10 * time.Minute)
 	for name, p := range map[string]page{"pay": late.pay(open, "credit_card"), "a new visit": late.post("/order", form), "reload": late.get("/order?s=" + open.token())} {
 		if !strings.Contains(p.body, `data-status="expired"`) || !strings.Contains(p.body, `id="return"`) {
 			t.Errorf("%s: %s", name, p.text())

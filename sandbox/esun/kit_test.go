@@ -12,10 +12,10 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/esun"
 	"pay.taipei/gateway/sandbox/internal/desk"
 )
@@ -28,44 +28,10 @@ const (
 	returnURL  = "https://pay.example/r/20170613000016"
 )
 
-// clock stands until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// counter is predictable randomness, unique per read.
-type counter struct {
-	mu sync.Mutex
-	n  uint32
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-	for i := range p {
-		p[i] = byte(c.n >> (8 * (i % 4)))
-	}
-	return len(p), nil
-}
-
 // city is the bank with a merchant on the other side that knows only the manuals.
 type city struct {
 	t        *testing.T
-	clock    *clock
+	clock    *testkit.Clock
 	url, key string
 	mid      string // of pma
 	bank     *desk.Running
@@ -74,7 +40,7 @@ type city struct {
 
 func newCity(t *testing.T) *city {
 	t.Helper()
-	c := &city{t: t, clock: &clock{now: time.Date(2017, 6, 13, 23, 4, 5, 0, time.UTC)}} // the 14th in Taipei, day 165
+	c := &city{t: t, clock: testkit.NewClock(time.Date(2017, 6, 13, 23, 4, 5, 0, time.UTC))} // the 14th in Taipei, day 165
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.bank.Handler.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
 	c.url, c.browser = server.URL, server.Client()
@@ -86,7 +52,7 @@ func newCity(t *testing.T) *city {
 	var err error
 	c.bank, err = double.Open(
 		desk.Place{URL: c.url, ShopURL: "http://shop.example/", Merchants: map[string]string{"pma": "臺北市停車管理工程處", "water": "臺北自來水事業處"}, Seed: []byte("seed")},
-		desk.Deps{Now: c.clock.Now, Rand: &counter{}, HTTP: http.DefaultClient})
+		desk.Deps{Now: c.clock.Now, Rand: &testkit.Counter{}, HTTP: http.DefaultClient})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/esun"
 	"pay.taipei/gateway/sandbox/internal/desk"
 )
@@ -82,7 +83,7 @@ func TestOutcomesWithoutMoney(t *testing.T) {
 		c := newCity(t)
 		at := c.visit(c.order("A3"))
 		c.faults(r.faults)
-		c.clock.add(r.wait)
+		c.clock.Advance(r.wait)
 		c.pay(at, r.method)
 		if data, signed := c.result(at); data != "RC="+r.result+",MID="+c.mid+",ONO=A3" || signed != r.signed {
 			t.Errorf("%s: %s, %s", r.name, data, signed)
@@ -105,7 +106,7 @@ func TestOutcomesWithoutMoney(t *testing.T) {
 func TestThePageLives20Minutes(t *testing.T) {
 	c := newCity(t)
 	at := c.visit(c.order("A2"))
-	c.clock.add(20*time.Minute - time.Second)
+	c.clock.Advance(20*time.Minute - time.Second)
 	c.pay(at, "credit_card")
 	if s := c.book("A2").State; s != desk.Paid {
 		t.Error(s)
@@ -183,7 +184,7 @@ func TestInstalmentsAndPoints(t *testing.T) {
 }
 
 func TestKeysAndMerchantsComeFromThePlace(t *testing.T) {
-	deps := desk.Deps{Now: (&clock{}).Now, Rand: &counter{}, HTTP: http.DefaultClient}
+	deps := desk.Deps{Now: (&testkit.Clock{}).Now, Rand: &testkit.Counter{}, HTTP: http.DefaultClient}
 	open := func(seed string) *desk.Running {
 		t.Helper()
 		r, err := esun.Double().Open(desk.Place{URL: "http://b.example", Merchants: map[string]string{"b": "B", "a": "A"}, Seed: []byte(seed)}, deps)

@@ -17,48 +17,15 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/internal/desk"
 	"pay.taipei/gateway/sandbox/linepay"
 )
 
-// clock stands until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// counter is predictable randomness, unique per read.
-type counter struct {
-	mu sync.Mutex
-	n  uint32
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-	for i := range p {
-		p[i] = byte(c.n >> (8 * (i % 4)))
-	}
-	return len(p), nil
-}
-
 // shop is a merchant with the double on the other side. It signs with code of its own.
 type shop struct {
 	t               *testing.T
-	clock           *clock
+	clock           *testkit.Clock
 	line            *desk.Running
 	url             string
 	channel, secret string
@@ -70,7 +37,7 @@ type shop struct {
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{t: t, clock: &clock{now: time.Date(2026, 11, 25, 1, 4, 0, 0, time.UTC)}}
+	s := &shop{t: t, clock: testkit.NewClock(time.Date(2026, 11, 25, 1, 4, 0, 0, time.UTC))}
 	var handler http.Handler
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
@@ -79,7 +46,7 @@ func newShop(t *testing.T) *shop {
 
 	var err error
 	place := desk.Place{URL: s.url, ShopURL: "http://shop.example/", Merchants: map[string]string{"pma": "臺北市停車管理工程處", "twd": "臺北自來水事業處"}, Seed: []byte("seed")}
-	if s.line, err = linepay.Double().Open(place, desk.Deps{Now: s.clock.Now, Rand: &counter{}, HTTP: server.Client()}); err != nil {
+	if s.line, err = linepay.Double().Open(place, desk.Deps{Now: s.clock.Now, Rand: &testkit.Counter{}, HTTP: server.Client()}); err != nil {
 		t.Fatal(err)
 	}
 	handler = s.line.Handler

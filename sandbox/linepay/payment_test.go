@@ -55,7 +55,7 @@ func TestPaid(t *testing.T) {
 			s.want("0110", s.check(o))
 			s.want("1150", s.details("transactionId="+id))
 
-			s.clock.add(time.Minute)
+			s.clock.Advance(time.Minute)
 			confirmed := s.want("0000", s.confirm(o))
 			if want := `{"orderId":"PMA-1","transactionId":` + id + `,"payInfo":[{"method":"` + name + `","amount":40}]}`; string(confirmed.Info) != want {
 				t.Errorf("confirm %s, want %s", confirmed.Info, want)
@@ -151,9 +151,9 @@ func TestExpiry(t *testing.T) {
 		if agreed {
 			s.agree(o, "credit_card")
 		}
-		s.clock.add(20*time.Minute - time.Second)
+		s.clock.Advance(20*time.Minute - time.Second)
 		s.want(map[bool]string{false: "0000", true: "0110"}[agreed], s.check(o))
-		s.clock.add(time.Second)
+		s.clock.Advance(time.Second)
 		if p := s.visit("GET", o.PaymentURL.Web, nil); p.outcome() != "expired" || !strings.Contains(p.back(), "/c/7Zk2?") {
 			t.Errorf("agreed %v: %s %s", agreed, p.outcome(), p.back())
 		}
@@ -210,7 +210,7 @@ func TestConfirm(t *testing.T) {
 	if e := s.book(); e.Charges != 1 {
 		t.Errorf("%+v", e)
 	}
-	s.clock.add(time.Hour)
+	s.clock.Advance(time.Hour)
 	s.want("1152", s.confirm(o))
 	s.want("0123", s.check(o))
 }
@@ -221,7 +221,7 @@ func TestRefund(t *testing.T) {
 	s.agree(o, "credit_card")
 	s.want("1179", s.refund(o, `{}`)) // authorised only
 	s.want("0000", s.confirm(o))
-	s.clock.add(time.Hour)
+	s.clock.Advance(time.Hour)
 	for body, want := range map[string]string{
 		`{"refundAmount":0}`: "1124", `{"refundAmount":-1}`: "1124", `{"refundAmount":1.5}`: "1124", `{"refundAmount":"1"}`: "2101",
 		`{"refundAmount":null}`: "2101", `{"amount":1}`: "2101", `{"refundAmount":41}`: "1164", `{`: "2102",
@@ -275,9 +275,9 @@ func TestWholeRefund(t *testing.T) {
 func TestRefundEnds(t *testing.T) {
 	s := newShop(t)
 	o := s.paid()
-	s.clock.add(90 * 24 * time.Hour)
+	s.clock.Advance(90 * 24 * time.Hour)
 	s.want("0000", s.refund(o, `{"refundAmount":1}`))
-	s.clock.add(time.Second)
+	s.clock.Advance(time.Second)
 	s.want("1163", s.refund(o, `{"refundAmount":1}`))
 }
 

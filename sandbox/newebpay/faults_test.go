@@ -85,7 +85,7 @@ func TestLostAndLate(t *testing.T) {
 	c := newCity(t)
 	c.faults(`{"lost":true}`)
 	c.paid("credit_card")
-	c.clock.add(time.Hour)
+	c.clock.Advance(time.Hour)
 	if next := c.step(); !next.IsZero() || len(c.notices()) != 0 || c.query().TradeStatus != "1" {
 		t.Errorf("lost, but %v came", c.notices())
 	}
@@ -96,7 +96,7 @@ func TestLostAndLate(t *testing.T) {
 	if len(c.notices()) != 0 {
 		t.Error("not late")
 	}
-	c.clock.add(30 * time.Second)
+	c.clock.Advance(30 * time.Second)
 	c.step()
 	if len(c.notices()) != 1 {
 		t.Error("not there")
@@ -160,7 +160,7 @@ func TestAnswerDropped(t *testing.T) {
 	if q := c.query(); q.TradeStatus != "1" || len(c.notices()) != 1 {
 		t.Errorf("%+v", q)
 	}
-	c.clock.add(24 * time.Hour)
+	c.clock.Advance(24 * time.Hour)
 	c.unanswered(t.Context(), "/API/CreditCard/Close", c.sealed(c.refund("15")))
 	if q := c.query(); q.BackStatus != "1" || q.BackBalance != "25" {
 		t.Errorf("refund: %+v", q)

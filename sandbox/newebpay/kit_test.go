@@ -21,60 +21,17 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/internal/desk"
 	"pay.taipei/gateway/sandbox/newebpay"
 )
 
 const number = "2025112500000016"
 
-// clock stands until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) set(at string) {
-	t, err := time.ParseInLocation(time.DateTime, at, desk.Taipei())
-	if err != nil {
-		panic(err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// counter is predictable randomness, unique per read.
-type counter struct {
-	mu sync.Mutex
-	n  uint32
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-	for i := range p {
-		p[i] = byte(c.n >> (8 * (i % 4)))
-	}
-	return len(p), nil
-}
-
 // city is the double with a gateway on the other side that knows only the notes on the manual: it seals and signs on its own.
 type city struct {
 	t         *testing.T
-	clock     *clock
+	clock     *testkit.Clock
 	double    *desk.Running
 	url, shop string // of the double, of the gateway
 	key, iv   string
@@ -88,8 +45,7 @@ type city struct {
 
 func newCity(t *testing.T) *city {
 	t.Helper()
-	c := &city{t: t, clock: new(clock)}
-	c.clock.set("2025-11-25 10:00:00")
+	c := &city{t: t, clock: testkit.NewClock(time.Date(2025, 11, 25, 2, 0, 0, 0, time.UTC))}
 	gateway := httptest.NewServer(http.HandlerFunc(c.notified))
 	t.Cleanup(gateway.Close)
 	var handler http.Handler
@@ -99,7 +55,7 @@ func newCity(t *testing.T) *city {
 	var err error
 	c.double, err = newebpay.Double().Open(
 		desk.Place{URL: double.URL, ShopURL: "http://shop.example/", Merchants: map[string]string{"pma": "停管處", "twd": "北水處"}, Seed: []byte("seed")},
-		desk.Deps{Now: c.clock.Now, Rand: &counter{}, HTTP: gateway.Client()})
+		desk.Deps{Now: c.clock.Now, Rand: &testkit.Counter{}, HTTP: gateway.Client()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +66,16 @@ func newCity(t *testing.T) *city {
 	}
 	c.key, c.iv, c.payee = settings[2], settings[3], c.double.Payees["pma"]
 	return c
+}
+
+// at moves the clock to a time in Taipei.
+func (c *city) at(moment string) {
+	c.t.Helper()
+	to, err := time.ParseInLocation(time.DateTime, moment, desk.Taipei())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.clock.Advance(to.Sub(c.clock.Now()))
 }
 
 func (c *city) notified(w http.ResponseWriter, r *http.Request) {

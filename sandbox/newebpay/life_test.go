@@ -22,7 +22,7 @@ func TestPaidByCard(t *testing.T) {
 	if open.TradeStatus != "0" || open.PaymentType != "" || open.PayTime != "0000-00-00 00:00:00" || open.FundTime != "0000-00-00" || open.CreateTime != "2025-11-25 10:00:00" || open.CloseStatus != "" {
 		t.Errorf("open: %+v", open)
 	}
-	c.clock.add(time.Minute)
+	c.clock.Advance(time.Minute)
 	result := c.pay(order, "credit_card")
 	if next := c.step(); !next.IsZero() {
 		t.Errorf("more to do at %v", next)
@@ -70,7 +70,7 @@ func TestPaidByWebATM(t *testing.T) {
 		t.Errorf("%+v", q)
 	}
 	// It has no API that pays back.
-	c.clock.add(24 * time.Hour)
+	c.clock.Advance(24 * time.Hour)
 	if r := c.instruct("Close", c.refund("1")); r.Status != "TRA10021" {
 		t.Errorf("refund: %s", r.raw)
 	}
@@ -98,7 +98,7 @@ func TestDeclined(t *testing.T) {
 		if p := c.post("/MPG/mpg_gateway", c.outer(c.inner().Encode())); !strings.Contains(p.problem(), "MPG03008") {
 			t.Errorf("again: %s", p.problem())
 		}
-		c.clock.add(24 * time.Hour)
+		c.clock.Advance(24 * time.Hour)
 		if r := c.instruct("Close", c.refund("1")); r.Status == "SUCCESS" || c.book().Charges != 0 {
 			t.Errorf("%s", r.raw)
 		}
@@ -119,7 +119,7 @@ func TestLeft(t *testing.T) {
 		if q := c.query(); q.TradeStatus != "0" || q.PayTime != "0000-00-00 00:00:00" {
 			t.Errorf("%+v", q)
 		}
-		c.clock.add(time.Hour)
+		c.clock.Advance(time.Hour)
 	}
 	inner = c.inner()
 	inner.Set("MerchantOrderNo", "another")
@@ -137,11 +137,11 @@ func TestPageLife(t *testing.T) {
 			inner.Set("TradeLimit", limit)
 		}
 		order := c.visit(inner)
-		c.clock.add(life - time.Second)
+		c.clock.Advance(life - time.Second)
 		if p := c.get(order.at.Path); p.at.Path != order.at.Path {
 			t.Errorf("%q: gone before its end: %s", limit, p.at)
 		}
-		c.clock.add(time.Second)
+		c.clock.Advance(time.Second)
 		c.pay(order, "credit_card")
 		if next := c.step(); !next.IsZero() || len(c.notices()) != 0 || c.book().State != desk.Expired {
 			t.Errorf("%q: %+v", limit, c.book())
@@ -197,11 +197,11 @@ func TestNoticesAreSentAgain(t *testing.T) {
 	result := c.paid("credit_card")
 	for _, pause := range []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute} {
 		before := len(c.notices())
-		c.clock.add(pause - time.Second)
+		c.clock.Advance(pause - time.Second)
 		if next := c.step(); len(c.notices()) != before || !next.Equal(c.clock.Now().Add(time.Second)) {
 			t.Errorf("%d notices %s early; the next at %v", len(c.notices()), time.Second, next)
 		}
-		c.clock.add(time.Second)
+		c.clock.Advance(time.Second)
 		c.step()
 		if len(c.notices()) != before+1 {
 			t.Errorf("no notice after %v", pause)

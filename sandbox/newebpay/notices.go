@@ -13,7 +13,7 @@ import (
 )
 
 // notice is one delivery. Nothing is said of a payer who left.
-func (b *double) notice(p desk.Payment) (*http.Request, error) {
+func (b *double) notice(ctx context.Context, p desk.Payment) (*http.Request, error) {
 	if p.State != desk.Paid && p.State != desk.Failed {
 		return nil, nil
 	}
@@ -22,7 +22,7 @@ func (b *double) notice(p desk.Payment) (*http.Request, error) {
 		fields = append(fields, signing.Field(f))
 	}
 	body := signing.Recipe{Encode: signing.FormEncode}.Text(fields)
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, p.Extra["notify"], strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Extra["notify"], strings.NewReader(string(body)))
 	if err != nil {
 		return nil, fmt.Errorf("newebpay: notice: %w", err)
 	}

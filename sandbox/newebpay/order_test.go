@@ -92,8 +92,8 @@ func TestOuterFormRefuses(t *testing.T) {
 func TestOrderRefuses(t *testing.T) {
 	c := newCity(t)
 	later := func(d time.Duration) string {
-		c.clock.add(d)
-		defer c.clock.add(-d)
+		c.clock.Advance(d)
+		defer c.clock.Advance(-d)
 		return c.stamp()
 	}
 	for _, s := range []spoil{
@@ -193,7 +193,7 @@ func TestOrderTakes(t *testing.T) {
 		}
 		s.change(inner)
 		if s.want == "fifth" {
-			c.clock.add(119 * time.Second)
+			c.clock.Advance(119 * time.Second)
 		}
 		if p := c.post("/MPG/mpg_gateway", c.outer(inner.Encode())); p.status != http.StatusOK || p.problem() != "" {
 			t.Errorf("%s: %d %s", s.name, p.status, p.problem())

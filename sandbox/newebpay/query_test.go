@@ -65,13 +65,13 @@ func TestUnknownNumbersShutTheQuery(t *testing.T) {
 		t.Errorf("known numbers: %+v", q)
 	}
 	// They are forgotten after an hour.
-	c.clock.add(time.Hour)
+	c.clock.Advance(time.Hour)
 	unknown(20, "nothing", "40", "TRA10021")
-	c.clock.add(time.Hour - time.Second)
+	c.clock.Advance(time.Hour - time.Second)
 	unknown(1, "nothing", "40", "TRA10071")
 	for range 2 {
 		unknown(1, number, "40", "TRA10071") // and what is known is not told either
-		c.clock.add(4*time.Hour - time.Second)
+		c.clock.Advance(4*time.Hour - time.Second)
 	}
 	if q := c.query(); q.TradeStatus != "1" {
 		t.Errorf("four hours later: %+v", q)

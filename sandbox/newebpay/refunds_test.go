@@ -20,9 +20,9 @@ func TestCaptureGoesByTheClock(t *testing.T) {
 		{"2025-11-30 00:00:00", "2025-12-01 00:00:00", "3"},
 	} {
 		c := newCity(t)
-		c.clock.set(s.paid)
+		c.at(s.paid)
 		c.paid("credit_card")
-		c.clock.set(s.now)
+		c.at(s.now)
 		if q := c.query(); q.CloseStatus != s.want || q.TradeStatus != "1" || q.BackBalance != "40" {
 			t.Errorf("%+v: %+v", s, q)
 		}
@@ -37,7 +37,7 @@ func TestCancel(t *testing.T) {
 	}
 	c.pay(order, "credit_card")
 	c.step()
-	c.clock.set("2025-11-25 20:59:00")
+	c.at("2025-11-25 20:59:00")
 	r := c.instruct("Cancel", c.cancellation())
 	if a := r.answer; r.Status != "SUCCESS" || a.MerchantID != c.payee || a.Amt != 40 || a.MerchantOrderNo != number || a.TradeNo != c.book().Trade || a.CheckCode != c.checkCode(a) {
 		t.Errorf("%s", r.raw)
@@ -48,7 +48,7 @@ func TestCancel(t *testing.T) {
 	if r := c.instruct("Cancel", c.cancellation()); r.Status != "TRA10035" {
 		t.Errorf("twice: %s", r.raw)
 	}
-	c.clock.set("2025-11-26 09:00:00")
+	c.at("2025-11-26 09:00:00")
 	if r := c.instruct("Close", c.refund("40")); r.Status != "TRA10035" {
 		t.Errorf("refund: %s", r.raw)
 	}
@@ -62,7 +62,7 @@ func TestCancelOnlyBeforeTheBankFetchesIt(t *testing.T) {
 	for _, at := range []string{"2025-11-25 21:00:00", "2025-11-26 10:00:00"} {
 		c := newCity(t)
 		c.paid("credit_card")
-		c.clock.set(at)
+		c.at(at)
 		if r := c.instruct("Cancel", c.cancellation()); r.Status != "TRA10035" || c.book().State != desk.Paid {
 			t.Errorf("%s: %s", at, r.raw)
 		}
@@ -73,12 +73,12 @@ func TestRefund(t *testing.T) {
 	c := newCity(t)
 	c.paid("credit_card")
 	for _, at := range []string{"2025-11-25 10:01:00", "2025-11-25 21:30:00"} {
-		c.clock.set(at)
+		c.at(at)
 		if r := c.instruct("Close", c.refund("15")); r.Status != "TRA10035" {
 			t.Errorf("%s, before capture: %s", at, r.raw)
 		}
 	}
-	c.clock.set("2025-11-26 09:00:00")
+	c.at("2025-11-26 09:00:00")
 	r := c.instruct("Close", c.refund("15"))
 	if a := r.answer; r.Status != "SUCCESS" || a.MerchantID != c.payee || a.Amt != 15 || a.MerchantOrderNo != number || a.TradeNo != c.book().Trade {
 		t.Errorf("%s", r.raw)
@@ -89,7 +89,7 @@ func TestRefund(t *testing.T) {
 	if r := c.instruct("Close", c.refund("15")); r.Status != "TRA10045" || c.book().Refunded != "15" {
 		t.Errorf("while one is queued: %s", r.raw)
 	}
-	c.clock.set("2025-11-27 00:00:00")
+	c.at("2025-11-27 00:00:00")
 	if q := c.query(); q.TradeStatus != "1" || q.BackStatus != "3" || q.BackBalance != "25" {
 		t.Errorf("done: %+v", q)
 	}
@@ -109,7 +109,7 @@ func TestRefund(t *testing.T) {
 	if q := c.query(); q.TradeStatus != "1" || q.BackStatus != "1" || q.BackBalance != "0" {
 		t.Errorf("queued: %+v", q)
 	}
-	c.clock.set("2025-11-28 00:00:00")
+	c.at("2025-11-28 00:00:00")
 	if q := c.query(); q.TradeStatus != "6" || q.BackStatus != "3" || q.BackBalance != "0" || q.PayTime != "2025-11-25 10:00:00" {
 		t.Errorf("done: %+v", q)
 	}
@@ -126,7 +126,7 @@ func TestCaptureIsNotAskedFor(t *testing.T) {
 	if r := c.instruct("Close", capture); r.Status != "TRA10035" {
 		t.Errorf("before it: %s", r.raw)
 	}
-	c.clock.set("2025-11-25 22:00:00")
+	c.at("2025-11-25 22:00:00")
 	capture.Set("TimeStamp", c.stamp())
 	if r := c.instruct("Close", capture); r.Status != "TRA10027" {
 		t.Errorf("again: %s", r.raw)

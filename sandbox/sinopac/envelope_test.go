@@ -136,7 +136,7 @@ func TestTooManyNonces(t *testing.T) {
 	if status := ask(); status != http.StatusTooManyRequests {
 		t.Errorf("one more: %d", status)
 	}
-	c.clock.add(time.Minute)
+	c.clock.Advance(time.Minute)
 	if status := ask(); status != http.StatusOK {
 		t.Errorf("after they ended: %d", status)
 	}
@@ -178,11 +178,11 @@ func TestANonceIsGoodForOneCallOneShopAndAMinute(t *testing.T) {
 	c.refused("not known", encode(t, unknown), "E0001")
 
 	late, early := encode(t, query("NA0001_001")), encode(t, query("NA0001_001"))
-	c.clock.add(59 * time.Second)
+	c.clock.Advance(59 * time.Second)
 	if status, body, err := c.post("/Order", early); err != nil || status != http.StatusOK {
 		t.Errorf("after 59 s: %d %s %v", status, body, err)
 	}
-	c.clock.add(time.Second)
+	c.clock.Advance(time.Second)
 	c.refused("ended", late, "E0001")
 
 	// The nonce of an answer is not one for a call.

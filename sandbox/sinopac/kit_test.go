@@ -16,29 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/internal/desk"
 	"pay.taipei/gateway/sandbox/sinopac"
 )
 
 const api = "/funBIZ/QPay.WebAPI/api"
-
-// clock stands until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // message is a decrypted message.
 type message map[string]any
@@ -71,7 +54,7 @@ func (m message) nested(t *testing.T, name string) message {
 // city is the double with a gateway on the other side that knows only the bank's document.
 type city struct {
 	t       *testing.T
-	clock   *clock
+	clock   *testkit.Clock
 	double  *desk.Running
 	url     string
 	gateway string
@@ -90,7 +73,7 @@ var settingForm = regexp.MustCompile(`(\w+): "([^"]*)"`)
 
 func newCity(t *testing.T) *city {
 	t.Helper()
-	c := &city{t: t, clock: &clock{now: time.Date(2017, 6, 13, 1, 4, 0, 0, time.UTC)}, set: map[string]string{}}
+	c := &city{t: t, clock: testkit.NewClock(time.Date(2017, 6, 13, 1, 4, 0, 0, time.UTC)), set: map[string]string{}}
 	gateway := httptest.NewServer(http.HandlerFunc(c.callback))
 	t.Cleanup(gateway.Close)
 	var handler http.Handler
@@ -150,17 +133,7 @@ func (c *city) step() time.Time {
 // drain delivers what is due within limit, moving the clock.
 func (c *city) drain(limit time.Duration) {
 	c.t.Helper()
-	end := c.clock.Now().Add(limit)
-	for range 1000 {
-		next := c.step()
-		if next.IsZero() || next.After(end) {
-			return
-		}
-		if wait := next.Sub(c.clock.Now()); wait > 0 {
-			c.clock.add(wait)
-		}
-	}
-	c.t.Fatal("never quiet")
+	c.clock.Drain(c.t, limit, c.step)
 }
 
 func (c *city) send(method, to, kind, body string, head map[string]string) (status int, answer string, err error) {

@@ -21,7 +21,7 @@ func TestAPaidLife(t *testing.T) {
 	if _, body, err := c.send(http.MethodGet, page, "", "", nil); err != nil || !strings.Contains(body, "NT$500<") || !strings.Contains(body, "09:14") {
 		t.Errorf("%s %v", body, err)
 	}
-	c.clock.add(2 * time.Minute)
+	c.clock.Advance(2 * time.Minute)
 	action, fields := c.pay(page, "method=credit_card")
 	if action != c.gateway+"/return?a=1&b=2" || len(fields) != 2 || fields.Get("ShopNo") != "NA0001_001" {
 		t.Errorf("way back %s %v", action, fields)
@@ -40,7 +40,7 @@ func TestAPaidLife(t *testing.T) {
 			t.Error("the Sign is wrong")
 		}
 	}
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	c.row().is(t, message{
 		"OrderNo": "P1", "TSNo": created["TSNo"], "Amount": 50000, "PayType": "C", "PrdtName": "停車費", "Memo": "", "PayStatus": "1C300",
 		"TSDate": "201706130904", "ApprovedDate": "201706130906", "PayDate": "", "ExpireDate": "201706130914", "RefundFlag": "N", "RefundStatus": "", "RefundAmount": 0,
@@ -48,7 +48,7 @@ func TestAPaidLife(t *testing.T) {
 	// A second decision changes nothing.
 	c.pay(page, "")
 	c.row().is(t, message{"PayStatus": "1C300"})
-	c.clock.add(10 * time.Minute)
+	c.clock.Advance(10 * time.Minute)
 	c.row().is(t, message{"PayStatus": "1C400", "ApprovedDate": "201706130906", "PayDate": "201706130916", "RefundFlag": "N"})
 	if all := c.double.Desk.Books(); len(all) != 1 || all[0].Charges != 1 || all[0].State != desk.Paid || all[0].Settled != 1 {
 		t.Errorf("books %+v", all)
@@ -65,11 +65,11 @@ func TestDeclinedCancelledExpired(t *testing.T) {
 	if len(c.got()) != 2 {
 		t.Errorf("notices %v", c.got())
 	}
-	c.clock.add(29 * time.Minute)
+	c.clock.Advance(29 * time.Minute)
 	if _, body, err := c.send(http.MethodGet, page, "", "", nil); err != nil || !strings.Contains(body, "pay-credit_card") {
 		t.Errorf("after 29 minutes: %s %v", body, err)
 	}
-	c.clock.add(time.Minute)
+	c.clock.Advance(time.Minute)
 	_, late := c.pay(page, "method=credit_card")
 	for token, description := range map[string]string{
 		declined.Get("PayToken"): "S0101 – 授權失敗", left.Get("PayToken"): "S0102 – 付款人取消", late.Get("PayToken"): "S0103 – 逾時未付款",
@@ -108,7 +108,7 @@ func TestOrderNumbersAreUniquePerShop(t *testing.T) {
 	// One shop's token is nothing to another.
 	m, _ = c.result(fields.Get("PayToken"))
 	m.is(t, message{"Status": "F", "TSResultContent": nil})
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	c.row().is(t, message{"Amount": 50000, "PayStatus": "1C100"})
 	list := c.rows(message{"ShopNo": "NA0001_002", "OrderNo": "P1"})
 	if len(list) != 1 {
@@ -118,7 +118,7 @@ func TestOrderNumbersAreUniquePerShop(t *testing.T) {
 	if waiting := c.rowsOf("OrderUnCapturedQuery", message{"OrderNo": "P1"}); len(waiting) != 0 {
 		t.Errorf("another shop's: %v", waiting)
 	}
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	c.ask("OrderMaintain", message{"ShopNo": "NA0001_002", "OrderNo": "P1", "Command": "R"}).is(t, message{"Status": "S", "Amount": 700})
 	c.ask("OrderMaintain", message{"ShopNo": "NA0001_001", "OrderNo": "P1", "Command": "R"}).is(t, message{"Status": "F"})
 	c.ask("OrderMaintain", message{"ShopNo": "NA0001_001", "OrderNo": "P1%NA0001_002", "Command": "R"}).is(t, message{"Status": "F"})
@@ -176,11 +176,11 @@ func TestRefund(t *testing.T) {
 	page := c.create(c.order("P1"))
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"}) // not paid yet
 	c.pay(page, "method=credit_card")
-	c.clock.add(10*time.Minute - time.Second)
+	c.clock.Advance(10*time.Minute - time.Second)
 	c.maintain(message{"Command": "R"}).is(t, message{ // not captured yet
 		"OrderNo": "P1", "ShopNo": "NA0001_001", "Command": "R", "Amount": 50000, "Date": "201706130913", "Status": "F", "Description": "S0030 – 無法處理: only what is captured is paid back",
 	})
-	c.clock.add(time.Second)
+	c.clock.Advance(time.Second)
 	for _, changes := range []message{
 		{}, {"Command": "X"}, {"Command": "P"}, {"Command": "r"}, {"Command": "R", "Amount": 0}, {"Command": "R", "Amount": 150}, {"Command": "R", "Amount": "100"}, {"Command": "R", "Amount": 50100},
 		{"Command": "R", "OrderNo": "P2"}, {"Command": "R", "OrderNo": nil}, {"Command": "R", "More": 1}, {"Command": "R", "remark": "x"}, {"Command": "R", "Remark": 1},
@@ -195,11 +195,11 @@ func TestRefund(t *testing.T) {
 	if m["TSNo"] == "" || len(m) != 8 {
 		t.Errorf("%v", m)
 	}
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	c.row().is(t, message{"PayStatus": "1C400", "RefundFlag": "Y", "RefundStatus": "S", "RefundAmount": 10000})
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "S", "Amount": 40000})
 	c.row().is(t, message{"RefundAmount": 10000}) // the second is too new
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	c.row().is(t, message{"PayStatus": "1C400", "RefundAmount": 50000})
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"})
 	if p := c.double.Desk.Books()[0]; p.Refunded() != 500 || len(p.Refunds) != 2 {
@@ -209,24 +209,24 @@ func TestRefund(t *testing.T) {
 
 func TestCancelIsForWhatIsNotCaptured(t *testing.T) {
 	c := paid(t, desk.Faults{})
-	c.clock.add(10*time.Minute - time.Second)
+	c.clock.Advance(10*time.Minute - time.Second)
 	c.maintain(message{"Command": "C", "Amount": 10000}).is(t, message{"Status": "F", "Description": "S0030 – 無法處理: an authorisation is cancelled whole"})
 	c.maintain(message{"Command": "C", "Amount": 50000}).is(t, message{"Command": "C", "Amount": 50000, "Date": "201706130913", "Status": "S"})
 	c.maintain(message{"Command": "C"}).is(t, message{"Status": "F"})
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"})
 	c.row().is(t, message{"PayStatus": "1C300", "RefundFlag": "N"}) // OrderQuery does not know it yet
 	c.waiting(message{}, "P1")
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	cancelled := message{"PayStatus": "1C900", "RefundFlag": "Y", "RefundStatus": "S", "RefundAmount": 50000, "ApprovedDate": "201706130904", "PayDate": ""}
 	c.row().is(t, cancelled)
 	c.waiting(message{}, "")
-	c.clock.add(time.Hour) // it is never captured
+	c.clock.Advance(time.Hour) // it is never captured
 	c.row().is(t, cancelled)
 	c.listed(message{"PayFlag": "N", "OrderDateTimeS": "201706130904", "OrderDateTimeE": "201706130904"}, "P1")
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"})
 
 	late := paid(t, desk.Faults{})
-	late.clock.add(10 * time.Minute)
+	late.clock.Advance(10 * time.Minute)
 	late.maintain(message{"Command": "C"}).is(t, message{"Status": "F", "Description": "S0030 – 無法處理: an authorisation is cancelled before the capture only"})
 	late.maintain(message{"Command": "R"}).is(t, message{"Status": "S"})
 
@@ -238,7 +238,7 @@ func TestCancelIsForWhatIsNotCaptured(t *testing.T) {
 func TestNobodyCapturesWithoutAutoBilling(t *testing.T) {
 	c := newCity(t)
 	c.pay(c.create(c.order("P1").with(message{"CardParam": message{"AutoBilling": "N"}})), "method=credit_card")
-	c.clock.add(24 * time.Hour)
+	c.clock.Advance(24 * time.Hour)
 	c.row().is(t, message{"PayStatus": "1C300", "PayDate": ""})
 	c.waiting(message{}, "P1")
 	c.maintain(message{"Command": "R"}).is(t, message{"Status": "F"})

@@ -53,12 +53,12 @@ func (b *bank) back(p desk.Payment) desk.Form {
 
 // notice is the same pointer for the merchant's server. It goes out as soon as the payer has decided, which is before the
 // capture: a guess, as an article has the bank call after it.
-func (b *bank) notice(p desk.Payment) (*http.Request, error) {
+func (b *bank) notice(ctx context.Context, p desk.Payment) (*http.Request, error) {
 	body, err := json.Marshal(map[string]string{"ShopNo": p.SaidPayee(), "PayToken": b.token(p, p.Deliveries)})
 	if err != nil {
 		return nil, fmt.Errorf("sinopac: notice: %w", err)
 	}
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, p.Extra["backend"], bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Extra["backend"], bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("sinopac: notice: %w", err)
 	}

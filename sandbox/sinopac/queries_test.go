@@ -25,13 +25,13 @@ func TestOrderQueryIsFiveMinutesBehind(t *testing.T) {
 	for _, no := range []string{"P1", "P2", "P3", "P4"} {
 		pages[no] = c.create(c.order(no))
 	}
-	c.clock.add(4 * time.Minute)
+	c.clock.Advance(4 * time.Minute)
 	none("after 4 minutes")
 	c.pay(pages["P1"], "method=credit_card")
 	c.pay(pages["P2"], "")
 	c.double.Desk.Panel.Set(desk.Faults{Fail: true, WrongAmount: true, Next: 1})
 	c.pay(pages["P3"], "method=credit_card")
-	c.clock.add(time.Minute)
+	c.clock.Advance(time.Minute)
 	statuses := func(want string, flags message) {
 		t.Helper()
 		var got []string
@@ -53,23 +53,23 @@ func TestOrderQueryIsFiveMinutesBehind(t *testing.T) {
 	c.row().is(t, message{"ApprovedDate": "", "PayDate": ""})
 	c.waiting(message{}, "")
 	c.rows(message{"OrderNo": "P3"})[0].is(t, message{"Amount": 50000}) // the lie is part of the decision
-	c.clock.add(4 * time.Minute)
+	c.clock.Advance(4 * time.Minute)
 	statuses("1C300 1C900 1C900 1C100", message{"Y": "", "N": "P1 P2 P3 P4", "O": ""})
 	c.row().is(t, message{"ApprovedDate": "201706130908", "PayDate": ""})
 	c.waiting(message{}, "P1")
 	c.rows(message{"OrderNo": "P3"})[0].is(t, message{"Amount": 50100})
 	c.pay(pages["P2"], "") // visited again, it does not end anew
-	c.clock.add(time.Minute)
+	c.clock.Advance(time.Minute)
 	if _, body, err := c.send(http.MethodGet, pages["P4"]+"/result", "", "", nil); err != nil || !strings.Contains(body, `data-status="expired"`) {
 		t.Errorf("%s %v", body, err)
 	}
 	statuses("1C300 1C900 1C900 1C100", message{"N": "P1 P2 P3 P4"})
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	statuses("1C300 1C900 1C900 1C900", message{"Y": "", "N": "P1 P2 P3 P4"})
-	c.clock.add(4*time.Minute - time.Second) // five minutes after the capture, less a second
+	c.clock.Advance(4*time.Minute - time.Second) // five minutes after the capture, less a second
 	statuses("1C300 1C900 1C900 1C900", message{"Y": "", "N": "P1 P2 P3 P4"})
 	c.waiting(message{}, "P1")
-	c.clock.add(time.Second)
+	c.clock.Advance(time.Second)
 	statuses("1C400 1C900 1C900 1C900", message{"Y": "P1", "N": "P2 P3 P4", "O": ""})
 	c.row().is(t, message{"ApprovedDate": "201706130908", "PayDate": "201706130918"})
 	c.waiting(message{}, "")
@@ -102,15 +102,15 @@ func TestOrderQueryLists(t *testing.T) {
 	c := newCity(t)
 	for _, no := range []string{"P1", "P2", "P3"} {
 		page := c.create(c.order(no))
-		c.clock.add(time.Minute)
+		c.clock.Advance(time.Minute)
 		if no != "P3" {
 			c.pay(page, "method=credit_card")
 		}
 	}
 	c.create(c.order("P4").with(message{"ShopNo": "NA0001_002"}))
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	c.listed(message{"PayFlag": "Y", "PayDateTimeS": "201706130000", "PayDateTimeE": "201706132359"}, "") // nothing is captured yet
-	c.clock.add(10 * time.Minute)
+	c.clock.Advance(10 * time.Minute)
 	for _, r := range []struct{ kind, flag, from, until, want string }{
 		{"Order", "Y", "201706130904", "201706130905", "P1 P2"}, {"Order", "Y", "201706130905", "201706130905", "P2"}, {"Order", "Y", "201706130906", "201706130906", ""},
 		{"Order", "N", "201706130000", "201706132359", "P3"}, {"Order", "O", "201706130000", "201706132359", ""},
@@ -136,13 +136,13 @@ func TestOrderUnCapturedQuery(t *testing.T) {
 	page, _ := created.nested(t, "CardParam")["CardPayURL"].(string)
 	c.create(c.order("P2"))
 	c.pay(c.create(c.order("P3")), "")
-	c.clock.add(time.Minute)
+	c.clock.Advance(time.Minute)
 	c.pay(page, "method=credit_card")
 	c.pay(c.create(c.order("P4")), "method=credit_card")
 	c.pay(c.create(c.order("P1").with(message{"ShopNo": "NA0001_002", "Amount": 700})), "method=credit_card")
-	c.clock.add(5*time.Minute - time.Second)
+	c.clock.Advance(5*time.Minute - time.Second)
 	c.waiting(message{}, "")
-	c.clock.add(time.Second)
+	c.clock.Advance(time.Second)
 	c.waiting(message{}, "P1 P4")
 	c.waiting(message{"OrderNo": "P4"}, "P4")
 	c.waiting(message{"OrderNo": "P2"}, "")
@@ -158,7 +158,7 @@ func TestOrderUnCapturedQuery(t *testing.T) {
 	for _, changes := range []message{{"OrderNo": ""}, {"OrderNo": 1}, {"OrderNo": "a%b"}, {"orderno": "P1"}, {"PayType": "C"}, {"PayFlag": "N"}} {
 		c.ask("OrderUnCapturedQuery", message{"ShopNo": "NA0001_001"}.with(changes)).is(t, message{"Status": "F", "OrderList": nil})
 	}
-	c.clock.add(10 * time.Minute)
+	c.clock.Advance(10 * time.Minute)
 	c.waiting(message{}, "")
 }
 
@@ -183,7 +183,7 @@ func TestOrderQueryHas300Rows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.clock.add(5 * time.Minute)
+	c.clock.Advance(5 * time.Minute)
 	if rows := c.rows(message{"PayType": "C", "PayFlag": "N", "OrderDateTimeS": "201706130904", "OrderDateTimeE": "201706130904"}); len(rows) != 300 {
 		t.Errorf("%d rows", len(rows))
 	}
@@ -207,7 +207,7 @@ func TestUnknownTokens(t *testing.T) {
 	for _, changes := range []message{{}, {"PayToken": ""}, {"PayToken": 1}, {"paytoken": token}, {"PayToken": token, "OrderNo": "P1"}} {
 		c.ask("OrderPayQuery", message{"ShopNo": "NA0001_001"}.with(changes)).is(t, message{"Status": "F", "TSResultContent": nil})
 	}
-	c.clock.add(1000 * time.Hour)
+	c.clock.Advance(1000 * time.Hour)
 	m, _ := c.result(token)
 	m.nested(t, "TSResultContent").is(t, message{"Status": "S"}) // for ever
 }
@@ -218,7 +218,7 @@ func TestNoticesAreSentAgain(t *testing.T) {
 	var waits []time.Duration
 	for next := c.step(); !next.IsZero(); next = c.step() {
 		waits = append(waits, next.Sub(c.clock.Now()))
-		c.clock.add(next.Sub(c.clock.Now()))
+		c.clock.Advance(next.Sub(c.clock.Now()))
 	}
 	if want := []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}; !slices.Equal(waits, want) {
 		t.Errorf("pauses %v, want %v", waits, want)
@@ -244,7 +244,7 @@ func TestFaultsOfNotices(t *testing.T) {
 	if lost.drain(time.Hour); len(lost.got()) != 0 {
 		t.Error("not lost")
 	}
-	lost.clock.add(15 * time.Minute)
+	lost.clock.Advance(15 * time.Minute)
 	lost.row().is(t, message{"PayStatus": "1C400"})
 
 	late := paid(t, desk.Faults{Late: desk.Duration(30 * time.Second)})
@@ -295,13 +295,13 @@ func TestLiesAreAlike(t *testing.T) {
 				t.Errorf("%s: genuine is %v", name, genuine)
 			}
 		}
-		c.clock.add(5 * time.Minute)
+		c.clock.Advance(5 * time.Minute)
 		for _, service := range []string{"OrderQuery", "OrderUnCapturedQuery"} {
 			m := c.ask(service, message{"ShopNo": "NA0001_001", "OrderNo": "P1"})
 			m.is(t, message{"ShopNo": test.shop})
 			c.rowsOf(service, message{"OrderNo": "P1"})[0].is(t, message{"Amount": test.amount})
 		}
-		c.clock.add(5 * time.Minute)
+		c.clock.Advance(5 * time.Minute)
 		c.maintain(message{"Command": "R"}).is(t, message{"Status": "S", "Amount": 50000})
 	}
 }
@@ -321,7 +321,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 	if body, err := c.decide(page, "method=credit_card"); err == nil {
 		t.Errorf("the payer was answered: %s", body)
 	}
-	c.clock.add(10 * time.Minute)
+	c.clock.Advance(10 * time.Minute)
 	if _, body, err := c.post("/Order", encode(t, c.wrapped("OrderMaintain", "NA0001_001", `{"ShopNo":"NA0001_001","OrderNo":"P1","Command":"R"}`))); err == nil {
 		t.Errorf("the refund was answered: %s", body)
 	}

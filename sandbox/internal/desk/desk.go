@@ -4,6 +4,7 @@
 package desk
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ type Rules struct {
 	Back func(Payment) Form
 	// Notice makes one delivery to the merchant's server. The payment's state is what the notice is to say; nil without an
 	// error: the provider says nothing of it. Nil: it never does.
-	Notice func(Payment) (*http.Request, error)
+	Notice func(context.Context, Payment) (*http.Request, error)
 	// Settles says whether an answer to a notice ends its delivery. Nil: status 200 does.
 	Settles func(status int, body []byte) bool
 	// Pauses are the distances between deliveries that are not settled; after the last one the notice is given up.
@@ -134,16 +135,16 @@ func (p *Payment) SaidPayee() string {
 type Desk struct {
 	Panel *Panel
 
-	rules  Rules
-	deps   Deps
-	client http.Client
-	pages  *template.Template
+	rules   Rules
+	deps    Deps
+	client  http.Client
+	pages   *template.Template
+	notices Queue[*notice]
 
 	mu       sync.Mutex // guards all below
 	payments map[string]*Payment
 	byNumber map[string]*Payment
 	opened   []*Payment
-	notices  []*notice
 	trades   int
 }
 

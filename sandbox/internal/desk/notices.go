@@ -15,9 +15,7 @@ type notice struct {
 	payment *Payment
 	state   State
 	then    []State // what to say after this one was settled
-	due     time.Time
 	tries   int
-	busy    bool // a Step delivers it
 	sent    bool // something left
 }
 
@@ -26,53 +24,22 @@ func (d *Desk) announce(p *Payment) {
 	if d.rules.Notice == nil || p.Faults.Lost {
 		return
 	}
-	n := &notice{payment: p, state: p.State, due: d.deps.Now().Add(time.Duration(p.Faults.Late))}
+	n := &notice{payment: p, state: p.State}
 	n.then = slices.Repeat([]State{p.State}, p.Faults.Duplicated)
 	if p.Faults.Reordered {
 		n.then = append(n.then, Failed)
 	}
-	d.notices = append(d.notices, n)
+	d.notices.Add(n, d.deps.Now().Add(time.Duration(p.Faults.Late)))
 	d.deps.Wake()
 }
 
 // Step delivers at most one notice that is due and says when the next one is; the zero time when none waits. What a
 // delivery comes to is logged, never an error. The error is the double's own.
 func (d *Desk) Step(ctx context.Context) (next time.Time, err error) {
-	n := d.claim()
-	if n == nil {
-		return d.nextDue(), nil
-	}
-	done, err := d.deliver(ctx, n)
-	d.settle(n, done)
-	return d.nextDue(), err
-}
-
-func (d *Desk) claim() *notice {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.deps.Now()
-	var first *notice
-	for _, n := range d.notices {
-		if !n.busy && !n.due.After(now) && (first == nil || n.due.Before(first.due)) {
-			first = n
-		}
-	}
-	if first != nil {
-		first.busy = true
-	}
-	return first
-}
-
-func (d *Desk) nextDue() time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var next time.Time
-	for _, n := range d.notices {
-		if !n.busy && (next.IsZero() || n.due.Before(next)) {
-			next = n.due
-		}
-	}
-	return next
+	return d.notices.Step(d.deps.Now(), func(n *notice) (again time.Time, err error) {
+		done, err := d.deliver(ctx, n)
+		return d.settle(n, done), err
+	})
 }
 
 // deliver sends a notice once and says whether that settles it.
@@ -84,7 +51,7 @@ func (d *Desk) deliver(ctx context.Context, n *notice) (done bool, err error) {
 	d.mu.Unlock()
 	said.State = n.state
 	said.Deliveries++
-	req, err := d.rules.Notice(said)
+	req, err := d.rules.Notice(ctx, said)
 	if err != nil || req == nil { // it says nothing of that
 		return true, err
 	}
@@ -93,7 +60,7 @@ func (d *Desk) deliver(ctx context.Context, n *notice) (done bool, err error) {
 	d.mu.Unlock()
 	n.sent = true
 	log := d.deps.Log.With("number", said.Number, "state", string(n.state), "try", n.tries+1)
-	resp, err := d.client.Do(req.WithContext(ctx))
+	resp, err := d.client.Do(req)
 	if err != nil {
 		log.Warn("notice not delivered", "err", err)
 		return false, nil
@@ -107,26 +74,25 @@ func (d *Desk) deliver(ctx context.Context, n *notice) (done bool, err error) {
 	return false, nil
 }
 
-// settle files a delivery's outcome: the next notice, another try, or none.
-func (d *Desk) settle(n *notice, done bool) {
+// settle files a delivery's outcome and says when there is another one: of the next notice, or of the same again.
+func (d *Desk) settle(n *notice, done bool) (again time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.deps.Now()
-	n.busy = false
-	if done {
-		if n.sent {
-			n.payment.Settled++
+	if !done {
+		if n.tries == len(d.rules.Pauses) {
+			return time.Time{}
 		}
-		n.sent = false
-		n.tries, n.due = 0, now
-		if len(n.then) > 0 {
-			n.state, n.then = n.then[0], n.then[1:]
-			return
-		}
-	} else if n.tries < len(d.rules.Pauses) {
-		n.due = now.Add(d.rules.Pauses[n.tries])
 		n.tries++
-		return
+		return now.Add(d.rules.Pauses[n.tries-1])
 	}
-	d.notices = slices.DeleteFunc(d.notices, func(other *notice) bool { return other == n })
+	if n.sent {
+		n.payment.Settled++
+	}
+	n.sent, n.tries = false, 0
+	if len(n.then) == 0 {
+		return time.Time{}
+	}
+	n.state, n.then = n.then[0], n.then[1:]
+	return now
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -136,15 +137,20 @@ func (v *visit) enter() bool {
 }
 
 func (v *visit) show(status int, name string) {
+	Render(v.w, v.deps.Log, v.pages, status, name, v)
+}
+
+// Render answers with a page that is whole: one that cannot be rendered is logged, and not shown in part.
+func Render(w http.ResponseWriter, log *slog.Logger, pages *template.Template, status int, name string, data any) {
 	var page bytes.Buffer
-	if err := v.pages.ExecuteTemplate(&page, name, v); err != nil {
-		v.deps.Log.Error("page not rendered", "page", name, "err", err)
-		http.Error(v.w, "this page is broken", http.StatusInternalServerError)
+	if err := pages.ExecuteTemplate(&page, name, data); err != nil {
+		log.Error("page not rendered", "page", name, "err", err)
+		http.Error(w, "this page is broken", http.StatusInternalServerError)
 		return
 	}
-	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	v.w.WriteHeader(status)
-	_, _ = page.WriteTo(v.w) // the browser may have gone
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = page.WriteTo(w) // the browser may have gone
 }
 
 func (v *visit) explain(status int, problem [2]string) {

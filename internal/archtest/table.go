@@ -19,7 +19,7 @@ func table() []row {
 		{"orders/storetest", []string{"orders", "money"}},
 		{"providers", []string{"money", "signing"}},
 		{"providers/all", []string{"providers", "providers/*", "providers/internal/*", "signing", "internal/httpx"}},
-		{"providers/providertest", []string{"providers", "signing", "money", "internal/httpx"}},
+		{"providers/providertest", []string{"providers", "providers/internal/account", "signing", "money", "internal/httpx"}},
 		{"providers/internal/*", []string{"providers", "providers/internal/*", "signing", "money", "internal/httpx"}},
 		{"providers/*", []string{"providers", "providers/internal/*", "signing", "money", "internal/httpx"}},
 		{"router", []string{"orders", "providers", "money", "router/policy"}},

@@ -1,23 +1,19 @@
 package esun_test
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
-	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
 	"pay.taipei/gateway/providers/esun"
-	"pay.taipei/gateway/providers/internal/account"
 	"pay.taipei/gateway/providers/providertest"
 )
 
@@ -31,14 +27,7 @@ const (
 func now() time.Time { return time.Date(2017, 6, 13, 1, 5, 0, 0, time.UTC) }
 
 func open(target providertest.Target, env providers.Environment, settings string) (providers.Provider, error) {
-	return esun.Open(account.Account{Name: "esun-main", Environment: env, Decode: func(v any) error {
-		return yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode(v)
-	}}, account.Deps{Now: target.Now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
-		if origin != target.URL {
-			return nil, errors.New("elsewhere")
-		}
-		return target.HTTP, nil
-	}})
+	return target.Open(esun.Open, esun.Name, env, yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode)
 }
 
 // sum is the bank's digest.
@@ -72,21 +61,6 @@ func adapter(t testing.TB) *esun.Adapter {
 
 func harness(t testing.TB) providertest.Harness {
 	t.Helper()
-	file, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	vectors, err := providertest.FileVectors(file, esun.VectorSchemes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	order, err := providertest.Order("8089000016", now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ack := func(status int, body string) providers.Ack {
-		return providers.Ack{Status: status, ContentType: "text/plain", Body: []byte(body)}
-	}
 	refund := documentedRefusals()
 	for code := range documentedCodes() {
 		if _, refused := refund[code]; !refused && code != "00" {
@@ -100,7 +74,7 @@ func harness(t testing.TB) providertest.Harness {
 		New: func(target providertest.Target) (providers.Provider, error) {
 			return open(target, providers.Demo, "{url: '"+target.URL+"', mac_key: "+macKey+"}")
 		},
-		Now: now(), Environment: providers.Demo, Order: order, Secrets: []string{macKey}, Vectors: vectors, Unbound: []string{"environment"},
+		Now: now(), Environment: providers.Demo, Order: providertest.Order(t, "8089000016", now()), Secrets: []string{macKey}, Vectors: providertest.Vectors(t, esun.VectorSchemes()), Unbound: []string{"environment"},
 		Signed: func(r providers.Redirect, _ *providertest.Request) ([]byte, error) {
 			if r.Fields["mac"] != sum(r.Fields["data"], macKey) || r.Fields["ksn"] != "1" {
 				return nil, errors.New("the order's MAC does not match")
@@ -143,9 +117,7 @@ func harness(t testing.TB) providertest.Harness {
 				}
 				return []providers.RawCallback{echo(data), echo(strings.TrimSuffix(data, ",")), echo(strings.TrimSuffix(data, "}"))}
 			},
-			Acks: map[providers.Verdict]providers.Ack{
-				providers.Accepted: ack(200, "OK"), providers.Refused: ack(400, "refused"), providers.RetryLater: ack(503, "later"),
-			},
+			Acks: providertest.PlainAcks(),
 		},
 		Answers: providertest.Answers{
 			Paid:    answer(`{"returnCode":"00","txnData":` + txn + `,"version":"2"}`),

@@ -2,21 +2,17 @@ package linepay_test
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
-	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
-	"pay.taipei/gateway/providers/internal/account"
 	"pay.taipei/gateway/providers/linepay"
 	"pay.taipei/gateway/providers/providertest"
 )
@@ -31,14 +27,7 @@ const (
 func now() time.Time { return time.Date(2017, 6, 13, 1, 5, 0, 0, time.UTC) }
 
 func open(target providertest.Target, env providers.Environment, settings string) (providers.Provider, error) {
-	return linepay.Open(account.Account{Name: "linepay-main", Environment: env, Decode: func(v any) error {
-		return yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode(v)
-	}}, account.Deps{Now: target.Now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
-		if origin != target.URL {
-			return nil, errors.New("elsewhere")
-		}
-		return target.HTTP, nil
-	}})
+	return target.Open(linepay.Open, linepay.Name, env, yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode)
 }
 
 // answer is an answer with a code and an info.
@@ -99,23 +88,11 @@ func documentedCodes() map[providers.Op]map[string]providers.Kind {
 
 func harness(t testing.TB) providertest.Harness {
 	t.Helper()
-	file, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	vectors, err := providertest.FileVectors(file, linepay.VectorSchemes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	order, err := providertest.Order("1136549", now())
-	if err != nil {
-		t.Fatal(err)
-	}
 	return providertest.Harness{
 		New: func(target providertest.Target) (providers.Provider, error) {
 			return open(target, providers.Demo, "{url: '"+target.URL+"', channel_id: '"+channel+"', channel_secret: "+secret+"}")
 		},
-		Now: now(), Environment: providers.Demo, Order: order, Secrets: []string{secret}, Vectors: vectors, Unbound: []string{"environment", "merchant"},
+		Now: now(), Environment: providers.Demo, Order: providertest.Order(t, "1136549", now()), Secrets: []string{secret}, Vectors: providertest.Vectors(t, linepay.VectorSchemes()), Unbound: []string{"environment", "merchant"},
 		Signed: func(_ providers.Redirect, sent *providertest.Request) ([]byte, error) {
 			mac := hmac.New(sha256.New, []byte(secret))
 			payload := string(sent.Body)

@@ -1,21 +1,17 @@
 package newebpay_test
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
-	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
-	"pay.taipei/gateway/providers/internal/account"
 	"pay.taipei/gateway/providers/internal/mpg"
 	"pay.taipei/gateway/providers/newebpay"
 	"pay.taipei/gateway/providers/providertest"
@@ -27,14 +23,7 @@ const number = "201706130000001601"
 func now() time.Time { return time.Date(2017, 6, 13, 1, 5, 0, 0, time.UTC) }
 
 func open(target providertest.Target, env providers.Environment, settings string) (providers.Provider, error) {
-	return newebpay.Open(account.Account{Name: "newebpay-main", Environment: env, Decode: func(v any) error {
-		return yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode(v)
-	}}, account.Deps{Now: target.Now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
-		if origin != target.URL {
-			return nil, errors.New("elsewhere")
-		}
-		return target.HTTP, nil
-	}})
+	return target.Open(newebpay.Open, newebpay.Name, env, yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode)
 }
 
 // posted is a notice as NewebPay's server posts it.
@@ -110,27 +99,12 @@ func documentedCodes() map[string]providers.Kind {
 
 func harness(t testing.TB) providertest.Harness {
 	t.Helper()
-	file, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	vectors, err := providertest.FileVectors(file, newebpay.VectorSchemes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	order, err := providertest.Order(shop, now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ack := func(status int, body string) providers.Ack {
-		return providers.Ack{Status: status, ContentType: "text/plain", Body: []byte(body)}
-	}
 	codes := documentedCodes()
 	return providertest.Harness{
 		New: func(target providertest.Target) (providers.Provider, error) {
 			return open(target, providers.Demo, "{url: '"+target.URL+"', hash_key: "+hashKey+", hash_iv: "+hashIV+"}")
 		},
-		Now: now(), Environment: providers.Demo, Order: order, Secrets: []string{hashKey, hashIV}, Vectors: vectors, Unbound: []string{"environment"},
+		Now: now(), Environment: providers.Demo, Order: providertest.Order(t, shop, now()), Secrets: []string{hashKey, hashIV}, Vectors: providertest.Vectors(t, newebpay.VectorSchemes()), Unbound: []string{"environment"},
 		Before: map[providers.Op]providertest.Before{providers.OpRefund: {
 			Is: func(r providertest.Request) bool { return r.Path == "/API/QueryTradeInfo" }, Reply: answered(),
 		}},
@@ -168,9 +142,7 @@ func harness(t testing.TB) providertest.Harness {
 				}
 				return []providers.RawCallback{posted([]byte(form.Encode()))}
 			},
-			Acks: map[providers.Verdict]providers.Ack{
-				providers.Accepted: ack(200, "OK"), providers.Refused: ack(400, "refused"), providers.RetryLater: ack(503, "later"),
-			},
+			Acks: providertest.PlainAcks(),
 		},
 		Answers: providertest.Answers{
 			Paid: answered(), Unknown: answered(`"TradeStatus":"1"`, `"TradeStatus":"7"`),

@@ -462,8 +462,7 @@ func (h Harness) other() (providers.CreateRequest, error) {
 	return o, nil
 }
 
-// FileVectors are the vectors of a file as a harness takes them: each must be what its scheme makes of its inputs.
-func FileVectors(file []byte, schemes []signing.Scheme) (map[string]func(providers.Provider) error, error) {
+func fileVectors(file []byte, schemes []signing.Scheme) (map[string]func(providers.Provider) error, error) {
 	results, err := providers.CheckVectors(file, schemes)
 	if err != nil {
 		return nil, err
@@ -481,9 +480,13 @@ func FileVectors(file []byte, schemes []signing.Scheme) (map[string]func(provide
 }
 
 // Order is an order of the kit's, with a payee as the provider knows it.
-func Order(payee string, at time.Time) (providers.CreateRequest, error) {
+func Order(t testing.TB, payee string, at time.Time) providers.CreateRequest {
+	t.Helper()
 	twenty, errOne := money.FromUnits(20, money.TWD)
 	forty, errAll := money.FromUnits(40, money.TWD)
+	if err := errors.Join(errOne, errAll); err != nil {
+		t.Fatal(err)
+	}
 	line := func(bill string) providers.BillLine {
 		return providers.BillLine{BillNo: bill, Name: "停車費", Quantity: 1, UnitPrice: twenty, Subtotal: twenty}
 	}
@@ -494,7 +497,7 @@ func Order(payee string, at time.Time) (providers.CreateRequest, error) {
 		Lines:     []providers.BillLine{line("H60983881309263"), line("H61283631217536")},
 		CreatedAt: at, ExpiresAt: at.Add(10 * time.Minute),
 		ReturnURL: "https://gw.pay.taipei/r/7Zk2", CallbackURL: "https://gw.pay.taipei/callbacks/main/7Zk2",
-	}, errors.Join(errOne, errAll)
+	}
 }
 
 // Ask makes the query that a harness makes, with another answer: for what an adapter's own tests want to know of its reading.

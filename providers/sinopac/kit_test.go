@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,9 +19,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"pay.taipei/gateway/internal/httpx"
 	"pay.taipei/gateway/providers"
-	"pay.taipei/gateway/providers/internal/account"
 	"pay.taipei/gateway/providers/providertest"
 	"pay.taipei/gateway/providers/sinopac"
 )
@@ -44,14 +40,7 @@ func settings(url string) string {
 }
 
 func open(target providertest.Target, env providers.Environment, settings string) (providers.Provider, error) {
-	return sinopac.Open(account.Account{Name: "sinopac-main", Environment: env, Decode: func(v any) error {
-		return yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode(v)
-	}}, account.Deps{Now: target.Now, Rand: rand.Reader, HTTP: func(origin string) (*httpx.Client, error) {
-		if origin != target.URL {
-			return nil, errors.New("elsewhere")
-		}
-		return target.HTTP, nil
-	}})
+	return target.Open(sinopac.Open, sinopac.Name, env, yaml.NewDecoder(strings.NewReader(settings), yaml.Strict()).Decode)
 }
 
 // The bank's side of the cipher and the signature, written for these tests alone.
@@ -216,18 +205,6 @@ func before(one string, waiting ...string) providertest.Before {
 
 func harness(t testing.TB) providertest.Harness {
 	t.Helper()
-	file, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	vectors, err := providertest.FileVectors(file, sinopac.VectorSchemes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	order, err := providertest.Order(shop, now())
-	if err != nil {
-		t.Fatal(err)
-	}
 	nonce := before("")
 	nonce.Is = func(r providertest.Request) bool { return strings.HasSuffix(r.Path, "/Nonce") }
 	ack := func(status int, word string) providers.Ack {
@@ -237,7 +214,7 @@ func harness(t testing.TB) providertest.Harness {
 		New: func(target providertest.Target) (providers.Provider, error) {
 			return open(target, providers.Demo, settings(target.URL))
 		},
-		Now: now(), Environment: providers.Demo, Order: order, Pointer: "T", Vectors: vectors, Unbound: []string{"environment"},
+		Now: now(), Environment: providers.Demo, Order: providertest.Order(t, shop, now()), Pointer: "T", Vectors: providertest.Vectors(t, sinopac.VectorSchemes()), Unbound: []string{"environment"},
 		Secrets: []string{"a-key-id-of-the-bank", keyA1, "5A4FEF83140C4E9E", "BC74301945134CB4", "961F67F8FCA44AB9", hashID},
 		Before:  map[providers.Op]providertest.Before{providers.OpCreate: nonce, providers.OpQuery: nonce, providers.OpRefund: before(rows(row))},
 		Signed: func(_ providers.Redirect, sent *providertest.Request) ([]byte, error) {

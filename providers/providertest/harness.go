@@ -50,6 +50,25 @@ func PlainAcks() map[providers.Verdict]providers.Ack {
 	}
 }
 
+// CreateRefuses holds that each way to spoil the harness's order makes Create say Invalid, and that nothing is sent.
+func CreateRefuses(t *testing.T, h Harness, spoils map[string]func(*providers.CreateRequest)) {
+	t.Helper()
+	called := false
+	ctx, p, done, err := Start(h, func(http.ResponseWriter, *http.Request, []byte) { called = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	for name, spoil := range spoils {
+		order := h.Order
+		spoil(&order)
+		if created, err := p.Create(ctx, order); providers.KindOf(err) != providers.Invalid || created.Redirect.URL != "" || called {
+			t.Errorf("%s: %+v, %v", name, created, err)
+		}
+		called = false
+	}
+}
+
 // RunMutated is Mutated as a test: 3,000 changes, or as many as the environment variable MUTATIONS says.
 func RunMutated(t *testing.T, h Harness) {
 	t.Helper()

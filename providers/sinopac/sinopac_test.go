@@ -258,26 +258,14 @@ func TestCreateRefusedByTheBank(t *testing.T) {
 }
 
 func TestCreateRefuses(t *testing.T) {
-	for name, spoil := range map[string]func(*providers.CreateRequest){
+	providertest.CreateRefuses(t, harness(t), map[string]func(*providers.CreateRequest){
 		"number":         func(r *providers.CreateRequest) { r.AttemptNo = "a'b" },
 		"shop":           func(r *providers.CreateRequest) { r.Merchant.PayeeMemberID = "" },
 		"payer":          func(r *providers.CreateRequest) { r.PayerMemberID = strings.Repeat("1", 256) },
 		"nothing to pay": func(r *providers.CreateRequest) { r.Total = r.Total.Nothing() },
 		"return URL":     func(r *providers.CreateRequest) { r.ReturnURL = "" },
 		"callback URL":   func(r *providers.CreateRequest) { r.CallbackURL = "https://x/" + strings.Repeat("x", 250) },
-	} {
-		h := harness(t)
-		called := false
-		ctx, p, done, err := providertest.Start(h, func(http.ResponseWriter, *http.Request, []byte) { called = true })
-		if err != nil {
-			t.Fatal(err)
-		}
-		spoil(&h.Order)
-		if made, err := p.Create(ctx, h.Order); err == nil || providers.KindOf(err) != providers.Invalid || made.Redirect.URL != "" || called {
-			t.Errorf("%s: %+v, %v", name, made, err)
-		}
-		done()
-	}
+	})
 }
 
 func TestOpenRefuses(t *testing.T) {

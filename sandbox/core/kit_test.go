@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/core"
 	"pay.taipei/gateway/signing"
 )
@@ -38,22 +39,6 @@ const (
 )
 
 var start = time.Date(2017, 6, 13, 9, 0, 0, 0, time.FixedZone("", 8*60*60))
-
-// counter is predictable randomness, unique per read.
-type counter struct {
-	mu sync.Mutex
-	n  byte
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-	for i := range p {
-		p[i] = c.n
-	}
-	return len(p), nil
-}
 
 type line struct {
 	BillNo    string `json:"bill_no"`
@@ -399,7 +384,7 @@ func newCity(t *testing.T) *city {
 	c := &city{t: t, gateway: g, signer: signer, log: &lockedBuffer{}, now: start}
 	c.core, err = core.New(
 		core.Config{BaseURL: baseURL, APIURL: g.server.URL, APIKey: apiKey, WebhookKeys: []string{signer.PublicKey()}},
-		core.Deps{HTTP: g.server.Client(), Now: c.Now, Rand: &counter{}, Log: slog.New(slog.NewTextHandler(c.log, nil))})
+		core.Deps{HTTP: g.server.Client(), Now: c.Now, Rand: &testkit.Counter{}, Log: slog.New(slog.NewTextHandler(c.log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

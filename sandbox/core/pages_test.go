@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pay.taipei/gateway/internal/testkit"
 	"pay.taipei/gateway/sandbox/core"
 )
 
@@ -254,7 +255,7 @@ func TestADoubleClickWaitsForTheFirst(t *testing.T) {
 		w := &wire{letGo: make(chan struct{})}
 		c, err := core.New(
 			core.Config{BaseURL: baseURL, APIURL: "http://127.0.0.1:8080", APIKey: apiKey, WebhookKeys: []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}},
-			core.Deps{HTTP: &http.Client{Transport: w}, Now: time.Now, Rand: &counter{}})
+			core.Deps{HTTP: &http.Client{Transport: w}, Now: time.Now, Rand: &testkit.Counter{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -718,7 +719,7 @@ func TestOtherSitesCannotOrder(t *testing.T) {
 func TestConfigIsCheckedAndNotPrinted(t *testing.T) {
 	const shared = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" // published in the Standard Webhooks examples
 	good := core.Config{BaseURL: baseURL, APIURL: "http://127.0.0.1:8080", APIKey: apiKey, WebhookKeys: []string{shared}}
-	deps := core.Deps{HTTP: &http.Client{}, Now: time.Now, Rand: &counter{}}
+	deps := core.Deps{HTTP: &http.Client{}, Now: time.Now, Rand: &testkit.Counter{}}
 	if _, err := core.New(good, deps); err != nil {
 		t.Fatal(err)
 	}
